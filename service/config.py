@@ -1,0 +1,158 @@
+"""The configuration: read once from the environment, checked as a whole, then passed inward as one frozen value.
+
+A secret may also be a file of its name (in lower case) in `$CREDENTIALS_DIRECTORY`, as systemd's LoadCredential= makes it;
+the environment variable wins.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+from service.errors import ConfigurationError
+
+LOG_LEVELS = ("debug", "info", "warning", "error")
+SYSTEM_STATE = Path("/var/lib/ledgerd")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Every setting, in the units of its name."""
+
+    database_url: str | None = None
+    data_dir: Path = Path("var")
+    bind: str = "127.0.0.1:8080"
+    workers: int = 1
+    timeout_s: float = 30.0
+    shutdown_timeout_s: float = 30.0
+    log_level: str = "info"
+    db_max_open: int = 25
+    db_min_idle: int = 5
+    db_max_lifetime_s: float = 300.0
+    db_max_idle_s: float = 600.0
+    posting_queue: int = 1024
+    cors_origins: tuple[str, ...] = ()
+    postgres_bin: Path | None = None
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> Config:
+        """Read the settings from `env` (usually os.environ).
+
+        Raises ConfigurationError with every problem at once.
+        """
+        reader = _Reader(env)
+        config = cls(
+            database_url=reader.secret("DATABASE_URL"),
+            data_dir=Path(os.path.abspath(reader.text("LEDGERD_DATA_DIR", "") or default_data_dir())),
+            bind=reader.text("LEDGERD_BIND", cls.bind),
+            workers=reader.integer("LEDGERD_WORKERS", len(os.sched_getaffinity(0)), 1, 256),
+            timeout_s=reader.seconds("LEDGERD_TIMEOUT_S", cls.timeout_s),
+            shutdown_timeout_s=reader.seconds("LEDGERD_SHUTDOWN_TIMEOUT_S", cls.shutdown_timeout_s),
+            log_level=reader.text("LEDGERD_LOG_LEVEL", cls.log_level).lower(),
+            db_max_open=reader.integer("LEDGERD_DB_MAX_OPEN", cls.db_max_open, 1, 1000),
+            db_min_idle=reader.integer("LEDGERD_DB_MIN_IDLE", cls.db_min_idle, 0, 1000),
+            db_max_lifetime_s=reader.seconds("LEDGERD_DB_MAX_LIFETIME_S", cls.db_max_lifetime_s),
+            db_max_idle_s=reader.seconds("LEDGERD_DB_MAX_IDLE_S", cls.db_max_idle_s),
+            posting_queue=reader.integer("LEDGERD_POSTING_QUEUE", cls.posting_queue, 1, 100_000),
+            cors_origins=tuple(reader.text("LEDGERD_CORS_ORIGINS", "").split()),
+            postgres_bin=Path(path) if (path := reader.text("LEDGERD_POSTGRES_BIN", "")) else None,
+        )
+        problems = [*reader.problems, *config.problems()]
+        if problems:
+            raise ConfigurationError(*problems)
+        return config
+
+    def problems(self) -> list[str]:
+        """What cannot work in the settings taken together, one sentence each."""
+        found = []
+        host, _, port = self.bind.rpartition(":")
+        if not host or not port.isdecimal() or not 0 <= int(port) <= 65535:
+            found.append(f"LEDGERD_BIND={self.bind!r}: expected HOST:PORT, such as 127.0.0.1:8080")
+        if self.log_level not in LOG_LEVELS:
+            found.append(f"LEDGERD_LOG_LEVEL={self.log_level!r}: expected one of {', '.join(LOG_LEVELS)}")
+        if self.db_min_idle > self.db_max_open:
+            found.append(f"LEDGERD_DB_MIN_IDLE={self.db_min_idle} is above LEDGERD_DB_MAX_OPEN={self.db_max_open}")
+        if self.database_url and urlsplit(self.database_url).scheme not in ("postgresql", "postgres"):
+            found.append("DATABASE_URL: expected postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
+        for origin in self.cors_origins:
+            if origin != "*" and urlsplit(origin).scheme not in ("http", "https"):
+                found.append(f"LEDGERD_CORS_ORIGINS: {origin!r} is no origin; expected such as https://app.example.com")
+        return found
+
+    def shown(self) -> dict[str, object]:
+        """The settings under their names, with secrets masked: fit for a screen or a log."""
+        shown: dict[str, object] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name == "database_url":
+                shown["DATABASE_URL"] = mask_password(value) if value else "(embedded PostgreSQL)"
+            else:
+                plain = isinstance(value, (int, float, str)) or value is None
+                text = " ".join(value) if isinstance(value, tuple) else str(value)
+                shown["LEDGERD_" + field.name.upper()] = value if plain else text
+        return shown
+
+
+def mask_password(url: str) -> str:
+    """`url` with its password, if any, as `***`, in the authority or among the parameters."""
+    parts = urlsplit(url)
+    netloc = parts.netloc
+    if "@" in netloc and ":" in netloc.rpartition("@")[0]:
+        userinfo, _, host = netloc.rpartition("@")
+        netloc = f"{userinfo.partition(':')[0]}:***@{host}"
+    query = "&".join("password=***" if p.lower().startswith("password=") else p for p in parts.query.split("&"))
+    return urlunsplit((parts.scheme, netloc, parts.path, query, parts.fragment))
+
+
+def default_data_dir() -> Path:
+    """`var` in the working folder.
+
+    For root in a folder that other users cannot enter (/root, say) it is a folder of this checkout's own under
+    /var/lib/ledgerd, since PostgreSQL refuses to run as root and its own user could not reach the data.
+    """
+    here = Path.cwd()
+    if os.geteuid() != 0 or all(folder.stat().st_mode & 0o001 for folder in (here, *here.parents)):
+        return here / "var"
+    return SYSTEM_STATE / f"{here.name}-{hashlib.sha256(bytes(here)).hexdigest()[:8]}"
+
+
+class _Reader:
+    """Takes settings out of an environment and remembers what is wrong with them."""
+
+    def __init__(self, env: Mapping[str, str]) -> None:
+        self._env = env
+        self.problems: list[str] = []
+
+    def text(self, name: str, default: str) -> str:
+        return self._env.get(name, "").strip() or default
+
+    def secret(self, name: str) -> str | None:
+        if value := self.text(name, ""):
+            return value
+        folder = self._env.get("CREDENTIALS_DIRECTORY")
+        path = Path(folder) / name.lower() if folder else None
+        if path is None or not path.exists():
+            return None
+        try:
+            return path.read_text("utf-8").strip() or None
+        except (OSError, UnicodeError) as exc:
+            self.problems.append(f"{name}: the credential {path} cannot be read: {exc}")
+            return None
+
+    def integer(self, name: str, default: int, low: int, high: int) -> int:
+        text = self.text(name, str(default))
+        if text.isascii() and text.isdecimal() and low <= int(text[:10]) <= high:
+            return int(text)
+        self.problems.append(f"{name}={text!r}: expected a whole number from {low} to {high}")
+        return default
+
+    def seconds(self, name: str, default: float) -> float:
+        text = self.text(name, str(default))
+        if text.isascii() and text.replace(".", "", 1).isdecimal() and 0 < float(text) <= 86_400:
+            return float(text)
+        self.problems.append(f"{name}={text!r}: expected seconds above 0 and up to 86400, such as 30 or 2.5")
+        return default
