@@ -19,7 +19,7 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 SYSTEM_STATE = Path("/var/lib/ledgerd")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Config:
     """Every setting, in the units of its name."""
 
@@ -44,6 +44,14 @@ class Config:
 
         Raises ConfigurationError with every problem at once.
         """
+        config, problems = cls.read(env)
+        if problems:
+            raise ConfigurationError(*problems)
+        return config
+
+    @classmethod
+    def read(cls, env: Mapping[str, str]) -> tuple[Config, list[str]]:
+        """The settings in `env`, with the default for each that is wrong, and every problem in a sentence."""
         reader = _Reader(env)
         config = cls(
             database_url=reader.secret("DATABASE_URL"),
@@ -61,10 +69,7 @@ class Config:
             cors_origins=tuple(reader.text("LEDGERD_CORS_ORIGINS", "").split()),
             postgres_bin=Path(path) if (path := reader.text("LEDGERD_POSTGRES_BIN", "")) else None,
         )
-        problems = [*reader.problems, *config.problems()]
-        if problems:
-            raise ConfigurationError(*problems)
-        return config
+        return config, [*reader.problems, *config.problems()]
 
     def problems(self) -> list[str]:
         """What cannot work in the settings taken together, one sentence each."""
@@ -82,6 +87,11 @@ class Config:
             if origin != "*" and urlsplit(origin).scheme not in ("http", "https"):
                 found.append(f"LEDGERD_CORS_ORIGINS: {origin!r} is no origin; expected such as https://app.example.com")
         return found
+
+    @property
+    def connections(self) -> int:
+        """How many database connections all workers may hold together."""
+        return self.workers * self.db_max_open
 
     def shown(self) -> dict[str, object]:
         """The settings under their names, with secrets masked: fit for a screen or a log."""

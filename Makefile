@@ -1,0 +1,45 @@
+# ledgerd. `make help` lists what there is; everything works as root and as an ordinary user.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test lint bench chaos clean
+
+help: ## show this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## make the virtual environment and install ledgerd into it
+
+run: $(STAMP) ## serve on 127.0.0.1:8080 with an embedded PostgreSQL; Ctrl-C stops it
+	@exec $(BIN)/ledgerd serve
+
+test: $(STAMP) ## run the whole suite on a real PostgreSQL that it starts itself (TESTS=… for a part of it)
+	@$(BIN)/python -m pytest $(TESTS)
+
+chaos: $(STAMP) ## the fault tests at full length
+	@LEDGERD_CHAOS=full $(BIN)/python -m pytest tests/chaos
+
+lint: $(STAMP) ## style, types, and who may import whom
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: $(STAMP) ## measure posting alone and the hot code paths
+	@$(BIN)/python -m tests.bench.posting
+	@$(BIN)/python -m pytest tests/bench --benchmark-only -q
+
+clean: ## remove the virtual environment and what tools left behind; data under var/ stays
+	@rm -rf $(VENV) build dist *.egg-info .coverage .hypothesis .benchmarks .mypy_cache .ruff_cache .import_linter_cache
+	@find . -name __pycache__ -prune -exec rm -rf {} +
+
+$(STAMP): setup.cfg pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	  { echo "ledgerd needs Python 3.11 or newer; this is $$($(PYTHON) --version 2>&1). On Debian: apt install python3 (12 or newer), or make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo "Python's venv module is missing. On Debian or Ubuntu: apt install python3-venv"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing ledgerd into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[embedded,dev]'
+	@touch $@

@@ -1,0 +1,56 @@
+"""Reading a JSON body strictly: one object, no member twice, no NaN, no text that UTF-8 or PostgreSQL cannot hold."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from wsgiref.types import WSGIEnvironment
+
+from service.errors import FieldError, InvalidInput, MalformedRequest, UnsupportedMediaType
+
+
+def read_object(environ: WSGIEnvironment) -> dict[str, Any]:
+    """The JSON object in the request's body.
+
+    Raises UnsupportedMediaType, MalformedRequest for what is not one JSON object, InvalidInput for a member given twice.
+    """
+    media_type = environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise UnsupportedMediaType("Send JSON, and say so: `Content-Type: application/json`.")
+    length = environ.get("CONTENT_LENGTH")
+    raw: bytes = environ["wsgi.input"].read(int(length)) if length else _read_chunks(environ)
+    if not raw.strip():
+        raise MalformedRequest("The body is empty; expected a JSON object.")
+    try:
+        value = json.loads(raw.decode("utf-8"), object_pairs_hook=_distinct, parse_constant=_refuse_constant)
+    except UnicodeDecodeError as exc:
+        raise MalformedRequest(f"The body is not UTF-8: byte {exc.start}.") from exc
+    except RecursionError as exc:
+        raise MalformedRequest("The body is nested too deeply.") from exc
+    except ValueError as exc:
+        reason = f"{exc.msg} at line {exc.lineno}, column {exc.colno}" if isinstance(exc, json.JSONDecodeError) else str(exc)
+        raise MalformedRequest(f"The body is not JSON: {reason}.") from exc
+    if not isinstance(value, dict):
+        raise MalformedRequest("The body is not a JSON object.")
+    return value
+
+
+def _read_chunks(environ: WSGIEnvironment) -> bytes:
+    if "HTTP_TRANSFER_ENCODING" not in environ:
+        return b""
+    data: bytes = environ["wsgi.input"].read()
+    return data
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        name = twice.encode("utf-8", "replace").decode()
+        raise InvalidInput(f"The member {name!r} is given more than once.", fields=(FieldError(name, "given more than once"),))
+    return value
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON number")

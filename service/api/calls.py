@@ -1,0 +1,102 @@
+"""What every handler does with a call: who and until when, ids and pages out of it, and a JSON answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from flask import Response, request
+
+from service.api.cursors import Cursors
+from service.concurrency.context import Context
+from service.errors import FieldError, Forbidden, InvalidInput, NotFound
+from service.ledger.keys import Principal
+from service.ledger.money import GREATEST_ID
+from service.middleware.environ import CONTEXT, PRINCIPAL
+
+DEFAULT_LIMIT = 50
+GREATEST_LIMIT = 100
+Row = TypeVar("Row")
+
+
+def admit(environ: Mapping[str, Any], scope: str) -> tuple[Context, int]:
+    """The call's context and ledger. Raises Forbidden when its key lacks `scope`."""
+    principal: Principal = environ[PRINCIPAL]
+    if not principal.may(scope):
+        raise Forbidden(f"This API key lacks the scope {scope!r}.")
+    return environ[CONTEXT], principal.ledger_id
+
+
+def path_id(kind: str, text: str) -> int:
+    """An id out of a path. Raises NotFound for what cannot be one."""
+    if text.isascii() and text.isdecimal() and len(text) <= 19 and text[0] != "0" and int(text) <= GREATEST_ID:
+        return int(text)
+    shown = text if len(text) <= 40 else text[:40] + "…"
+    raise NotFound(f"No {kind} {shown!r}: ids are whole numbers from 1 on.")
+
+
+def reply(content: Mapping[str, Any], status: int = 200, **headers: str) -> Response:
+    """A JSON answer; header names are given with underscores."""
+    body = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
+    response = Response(body, status, content_type="application/json")
+    for name, value in headers.items():
+        response.headers[name.replace("_", "-")] = value
+    return response
+
+
+def if_match() -> str | None:
+    """The one version in `If-Match`, or None when any will do. Raises InvalidInput for what is no entity tag."""
+    header = request.headers.get("If-Match")
+    if header is None or header.strip() == "*":
+        return None
+    tag = header.strip()
+    if len(tag) >= 3 and tag[0] == tag[-1] == '"' and '"' not in tag[1:-1]:
+        return tag[1:-1]
+    message = 'expected one strong entity tag as an ETag header gave it, such as "3", or *'
+    raise InvalidInput(f"If-Match: {message}.", fields=(FieldError("If-Match", message),))
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Which part of a list a call asks for; `position` is where the page before ended."""
+
+    limit: int
+    position: int | None
+    scope: str
+
+    def reply(self, ctx: Context, cursors: Cursors, rows: Sequence[Row], show: Callable[[Row], Any],
+              position: Callable[[Row], int]) -> Response:
+        """The page; `rows` has one more than `limit` when the list goes on."""
+        shown = rows[: self.limit]
+        next_cursor = cursors.issue(ctx, self.scope, position(shown[-1])) if len(rows) > self.limit else None
+        return reply({"data": [show(row) for row in shown], "next_cursor": next_cursor})
+
+
+def page(ctx: Context, cursors: Cursors, name: str, ledger_id: int, *filters: str) -> tuple[Page, dict[str, str]]:
+    """The page and the values of `filters` out of the query. Raises InvalidInput for a wrong or unknown parameter."""
+    given = {key: values for key, values in request.args.lists()}
+    problems = [FieldError(key, "there is no such parameter here") for key in given if key not in ("limit", "cursor", *filters)]
+    problems += [FieldError(key, "given more than once") for key, values in given.items() if len(values) > 1]
+    limit = given.get("limit", [str(DEFAULT_LIMIT)])[0]
+    if not (limit.isascii() and limit.isdecimal() and len(limit) <= 3 and 1 <= int(limit) <= GREATEST_LIMIT):
+        problems.append(FieldError("limit", f"expected a whole number from 1 to {GREATEST_LIMIT}"))
+    if problems:
+        raise InvalidInput("Some parameters are not acceptable.", fields=tuple(problems))
+    values = {key: given[key][0] for key in filters if key in given}
+    scope = json.dumps([name, ledger_id, sorted(values.items())])
+    cursor = given.get("cursor", [None])[0]
+    position = None if cursor is None else cursors.position(ctx, scope, cursor)
+    return Page(int(limit), position, scope), values
+
+
+def query_id(values: Mapping[str, str], name: str) -> int | None:
+    """The id given as the parameter `name`, or None. Raises InvalidInput."""
+    if name not in values:
+        return None
+    try:
+        return path_id(name, values[name] or "?")
+    except NotFound:
+        message = f"expected a whole number from 1 to {GREATEST_ID}"
+        raise InvalidInput(f"{name}: {message}.", fields=(FieldError(name, message),)) from None

@@ -1,0 +1,45 @@
+"""Opaque cursors for lists: a position, signed, and good only for the list of the ledger that it came from."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+from collections.abc import Callable
+
+from service.concurrency.context import Context
+from service.errors import FieldError, InvalidInput
+
+_SIGNATURE_BYTES = 16
+_POSITION_BYTES = 8
+
+
+class Cursors:
+    """Signs with a secret that every instance on the database shares; it is read at the first use."""
+
+    def __init__(self, find_secret: Callable[[Context], bytes]) -> None:
+        self._find_secret = find_secret
+        self._secret: bytes | None = None
+
+    def issue(self, ctx: Context, scope: str, position: int) -> str:
+        """The cursor that continues `scope` (the list, its ledger and its filters) after `position`."""
+        raw = position.to_bytes(_POSITION_BYTES, "big")
+        return base64.urlsafe_b64encode(raw + self._sign(ctx, scope, raw)).decode()
+
+    def position(self, ctx: Context, scope: str, cursor: str) -> int:
+        """The position in a cursor that was issued for `scope`. Raises InvalidInput for any other."""
+        try:
+            raw = base64.b64decode(cursor.encode("ascii"), altchars=b"-_", validate=True)
+        except (binascii.Error, UnicodeEncodeError, ValueError):
+            raw = b""
+        position, signature = raw[:_POSITION_BYTES], raw[_POSITION_BYTES:]
+        if not hmac.compare_digest(signature, self._sign(ctx, scope, position)):
+            message = "not a cursor of this list; take `next_cursor` of the page before, with the same parameters"
+            raise InvalidInput("The cursor is not valid.", fields=(FieldError("cursor", message),))
+        return int.from_bytes(position, "big")
+
+    def _sign(self, ctx: Context, scope: str, position: bytes) -> bytes:
+        if self._secret is None:
+            self._secret = self._find_secret(ctx)
+        return hmac.digest(self._secret, scope.encode() + b"\x00" + position, hashlib.sha256)[:_SIGNATURE_BYTES]

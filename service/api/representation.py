@@ -1,0 +1,66 @@
+"""How users, accounts and transfers look in JSON."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from service.ledger.accounts import Account
+from service.ledger.transfers import Transfer
+from service.ledger.users import User
+
+
+def show_time(moment: datetime) -> str:
+    """RFC 3339 in UTC with microseconds; every moment from the database is in UTC."""
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def show_user(user: User) -> dict[str, Any]:
+    """A user's JSON."""
+    return {
+        "id": user.id,
+        "name": user.name,
+        "email": user.email,
+        "metadata": user.metadata,
+        "version": user.version,
+        "created_at": show_time(user.created_at),
+        "updated_at": show_time(user.updated_at),
+    }
+
+
+def show_account(account: Account) -> dict[str, Any]:
+    """An account's JSON; balances in minor units."""
+    return {
+        "id": account.id,
+        "user_id": account.user_id,
+        "asset": account.asset,
+        "balance": account.balance,
+        "held": account.held,
+        "available": account.available,
+        "min_balance": account.min_balance,
+        "max_balance": account.max_balance,
+        "status": account.status,
+        "version": account.version,
+        "metadata": account.metadata,
+        "created_at": show_time(account.created_at),
+        "updated_at": show_time(account.updated_at),
+    }
+
+
+def show_transfer(transfer: Transfer) -> dict[str, Any]:
+    """A transfer's JSON; amount and balances in minor units."""
+    return {
+        "id": transfer.id,
+        "status": "posted",
+        "from_account_id": transfer.from_account_id,
+        "to_account_id": transfer.to_account_id,
+        "amount": transfer.amount,
+        "asset": transfer.asset,
+        "reference": transfer.reference,
+        "metadata": transfer.metadata,
+        "from_version": transfer.from_version,
+        "to_version": transfer.to_version,
+        "from_balance": transfer.from_balance,
+        "to_balance": transfer.to_balance,
+        "created_at": show_time(transfer.created_at),
+    }

@@ -1,0 +1,76 @@
+"""What clients may send, as marshmallow schemas. An unknown field is an error that names it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from marshmallow import RAISE, Schema, ValidationError
+
+from service.api.fields import Asset, Choice, Email, Metadata, Text, Whole
+from service.errors import FieldError, InvalidInput
+from service.ledger.money import GREATEST_AMOUNT, GREATEST_ID
+
+
+class _Strict(Schema):
+    error_messages = {"unknown": "there is no such field here"}  # noqa: RUF012  # marshmallow's own protocol
+
+    class Meta:
+        unknown = RAISE
+
+
+class UserInput(_Strict):
+    """The body of POST /api/users and PUT /api/users/{id}."""
+
+    name = Text(1, 200, required=True)
+    email = Email(required=True)
+    metadata = Metadata(load_default=dict)
+
+
+class AccountInput(_Strict):
+    """The body of POST /api/accounts. Limits are minor units; null is no limit."""
+
+    user_id = Whole(1, GREATEST_ID, load_default=None, allow_none=True)
+    asset = Asset(required=True)
+    min_balance = Whole(-GREATEST_AMOUNT, 0, load_default=0, allow_none=True)
+    max_balance = Whole(0, load_default=None, allow_none=True)
+    metadata = Metadata(load_default=dict)
+
+
+class AccountChanges(_Strict):
+    """The body of PATCH /api/accounts/{id}: what is not named stays."""
+
+    status = Choice("open", "frozen", "closed")
+    min_balance = Whole(-GREATEST_AMOUNT, allow_none=True)
+    max_balance = Whole(-GREATEST_AMOUNT, allow_none=True)
+    metadata = Metadata()
+
+
+class TransferInput(_Strict):
+    """The body of POST /api/transfers."""
+
+    from_account_id = Whole(1, GREATEST_ID, required=True)
+    to_account_id = Whole(1, GREATEST_ID, required=True)
+    amount = Whole(1, required=True)
+    asset = Asset(load_default=None)
+    reference = Text(1, 255, load_default=None)
+    metadata = Metadata(load_default=None)
+    if_from_version = Whole(0, load_default=None)
+
+
+def load(schema: Schema, data: dict[str, Any]) -> dict[str, Any]:
+    """`data` checked by `schema`, with defaults. Raises InvalidInput that names every field at fault."""
+    try:
+        loaded: dict[str, Any] = schema.load(data)
+    except ValidationError as exc:
+        raise InvalidInput("Some fields are not acceptable.", fields=tuple(_flatten(exc.messages))) from exc
+    return loaded
+
+
+def _flatten(messages: Any, prefix: str = "") -> list[FieldError]:
+    if isinstance(messages, dict):
+        found = []
+        for name, inner in messages.items():
+            printable = str(name).encode("utf-8", "replace").decode()
+            found += _flatten(inner, f"{prefix}.{printable}" if prefix else printable)
+        return found
+    return [FieldError(prefix, " ".join(map(str, messages)))]

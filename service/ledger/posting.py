@@ -1,0 +1,172 @@
+"""Group commit: requests that wait at the same time are posted in one transaction, and each gets its own outcome.
+
+A handler calls `post`: its request goes on a bounded channel, and the handler waits. A lane takes the first request, adds all
+that wait already (no artificial delay: while one batch is at the database, the next one gathers), and hands them to the
+store in one round trip. So a lone request costs one plain transaction, and a thousand cost hardly more commits than one.
+
+What a caller may rely on:
+
+- A refused request harms none of its batch. A fault that one request causes hits that request alone.
+- Overloaded, Unavailable, DeadlineExceeded: nothing was posted. OutcomeUnknown: it may have been; the same key tells.
+- When the connection breaks under a batch, requests with a key are posted again (the key makes that safe) until their
+  outcome is known; those without one get OutcomeUnknown.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from service.concurrency.channel import Channel, ChannelClosed, WouldBlock
+from service.concurrency.context import Context, background, with_timeout
+from service.concurrency.primitives import Parking
+from service.concurrency.promise import Promise
+from service.errors import DeadlineExceeded, Internal, LedgerdError, OutcomeUnknown, Overloaded, Unavailable
+from service.ledger.transfers import Outcome, PostRequest
+
+log = logging.getLogger(__name__)
+
+MOST_IN_A_BATCH = 512
+BACKOFF_S = (0.01, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)  # pauses before each further attempt at a batch
+
+
+class Contention(Exception):
+    """The database gave the batch up in favour of another (deadlock, serialization, a key in the making); nothing was done."""
+
+
+class ConnectionLost(Exception):
+    """The connection broke while the batch was under way: it was committed, or not."""
+
+
+class BatchStore(Protocol):
+    """What the repository does for posting."""
+
+    def post_batch(self, ctx: Context, requests: Sequence[PostRequest]) -> Sequence[Outcome]:
+        """Post `requests` in order in one transaction; an outcome for each.
+
+        Raises Unavailable or DeadlineExceeded when nothing was done, Contention, ConnectionLost.
+        """
+        ...
+
+
+@dataclass(slots=True, eq=False)
+class _Job:
+    ctx: Context
+    request: PostRequest
+    promise: Promise[Outcome] = field(default_factory=Promise)
+    may_be_posted: bool = False
+
+
+class Posting:
+    """The channel of waiting requests, and the lane that empties it."""
+
+    def __init__(self, store: BatchStore, *, capacity: int, attempt_timeout_s: float) -> None:
+        self._store = store
+        self._attempt_timeout_s = attempt_timeout_s
+        self._waiting: Channel[_Job] = Channel(capacity)
+
+    def post(self, ctx: Context, request: PostRequest) -> Outcome:
+        """Post `request` and wait for its outcome; the errors are the module's."""
+        ctx.check()
+        job = _Job(ctx, request)
+        try:
+            self._waiting.send_nowait(job)
+        except WouldBlock:
+            raise Overloaded("Too many transfers are waiting to be posted.", retry_after_s=1) from None
+        except ChannelClosed:
+            raise Unavailable("The service is stopping.", retry_after_s=1) from None
+        if job.promise.wait(ctx):
+            return job.promise.result()
+        if job.promise.withdraw():
+            ctx.check()
+        raise _unknown()
+
+    def run_lane(self, ctx: Context) -> None:
+        """Post batch after batch until the channel is closed and drained. The body of a background task."""
+        while True:
+            try:
+                first = self._waiting.receive(ctx)
+            except ChannelClosed:
+                return
+            batch = [first, *self._those_waiting(MOST_IN_A_BATCH - 1)]
+            self._settle([job for job in batch if _still_wanted(job)])
+
+    def close(self) -> None:
+        """Take no further requests; the lane ends when those that wait are posted."""
+        self._waiting.close()
+
+    def _those_waiting(self, most: int) -> Iterator[_Job]:
+        try:
+            for _ in range(most):
+                yield self._waiting.receive_nowait()
+        except (WouldBlock, ChannelClosed):
+            return
+
+    def _settle(self, jobs: list[_Job]) -> None:
+        """Bring every job to an outcome or an error, whatever happens to the database meanwhile."""
+        last: LedgerdError = Unavailable("The database is busy with conflicting work.", retry_after_s=1)
+        for pause_s in (0.0, *BACKOFF_S):
+            if not jobs:
+                return
+            if pause_s:
+                Parking().wait(pause_s)
+            try:
+                with with_timeout(background(), self._attempt_timeout_s) as ctx:
+                    outcomes = self._store.post_batch(ctx, [job.request for job in jobs])
+            except Contention:
+                log.info("a batch of %d met contention and is posted again", len(jobs))
+            except ConnectionLost:
+                jobs = _resolvable(jobs)
+            except LedgerdError as error:
+                last = error
+                jobs = _fail_untouched(jobs, error)
+            except Exception:
+                log.exception("a batch of %d failed", len(jobs))
+                self._settle_singly(jobs)
+                return
+            else:
+                for job, outcome in zip(jobs, outcomes, strict=True):
+                    job.promise.keep(outcome)
+                return
+        for job in jobs:
+            job.promise.fail(_unknown() if job.may_be_posted else last)
+
+    def _settle_singly(self, jobs: list[_Job]) -> None:
+        """The batch failed in a way that no rule foresees: let the request that causes it fail alone."""
+        if len(jobs) == 1:
+            jobs[0].promise.fail(Internal("The transfer could not be posted."))
+            return
+        for job in jobs:
+            self._settle([job])
+
+
+def _still_wanted(job: _Job) -> bool:
+    if not job.promise.claim():
+        return False
+    if job.ctx.error() is not None:
+        job.promise.fail(DeadlineExceeded("The request's time passed while it waited; nothing was posted."))
+        return False
+    return True
+
+
+def _resolvable(jobs: list[_Job]) -> list[_Job]:
+    """After a lost connection: the jobs that can learn their outcome by their key; the others are told that it is unknown."""
+    for job in jobs:
+        job.may_be_posted = True
+        if job.request.key is None:
+            job.promise.fail(_unknown())
+    return [job for job in jobs if job.request.key is not None]
+
+
+def _fail_untouched(jobs: list[_Job], error: LedgerdError) -> list[_Job]:
+    """Nothing was done in this attempt: only what an earlier attempt may have posted is worth another."""
+    for job in jobs:
+        if not job.may_be_posted:
+            job.promise.fail(error)
+    return [job for job in jobs if job.may_be_posted]
+
+
+def _unknown() -> OutcomeUnknown:
+    return OutcomeUnknown("The transfer may or may not have been posted; repeat it with the same Idempotency-Key to learn which.")

@@ -1,0 +1,1 @@
+"""WSGI middleware, one file each; `chain.py` lists them, outermost first."""

@@ -1,0 +1,27 @@
+"""Who sends a request: the API key in `Authorization: Bearer`. Only paths under /api need one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+from service.concurrency.context import Context
+from service.errors import Unauthenticated
+from service.middleware.environ import CONTEXT, PRINCIPAL, Middleware
+
+
+def authentication(authenticate: Callable[[Context, str], object]) -> Middleware:
+    """Set `ledgerd.principal` to what `authenticate(ctx, token)` returns; it raises Unauthenticated."""
+
+    def layer(app: WSGIApplication) -> WSGIApplication:
+        def with_authentication(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+            if environ["PATH_INFO"].startswith("/api"):
+                scheme, _, token = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
+                if scheme.lower() != "bearer" or not token:
+                    raise Unauthenticated("Send an API key: `Authorization: Bearer ldg_…`; `ledgerd key create` makes one.")
+                environ[PRINCIPAL] = authenticate(environ[CONTEXT], token.strip())
+            return app(environ, start_response)
+
+        return with_authentication
+
+    return layer

@@ -1,0 +1,41 @@
+"""The middleware that every request passes, outermost first. This list is the only place that orders them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from wsgiref.types import WSGIApplication
+
+from service.concurrency.context import Context
+from service.middleware.access_log import access_log
+from service.middleware.authentication import authentication
+from service.middleware.body_limit import body_limit
+from service.middleware.cors import cors
+from service.middleware.deadline import deadline
+from service.middleware.environ import Middleware, Render
+from service.middleware.recovery import recovery
+from service.middleware.request_id import request_id
+from service.middleware.request_target import request_target
+
+
+def chain(
+    app: WSGIApplication,
+    *,
+    render: Render,
+    authenticate: Callable[[Context, str], object],
+    longest_s: float,
+    cors_origins: Collection[str],
+) -> WSGIApplication:
+    """`app` inside all of them."""
+    layers: list[Middleware] = [
+        request_id,
+        access_log,
+        cors(cors_origins),
+        recovery(render),
+        request_target,
+        deadline(longest_s),
+        body_limit(),
+        authentication(authenticate),
+    ]
+    for layer in reversed(layers):
+        app = layer(app)
+    return app

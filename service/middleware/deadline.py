@@ -1,0 +1,36 @@
+"""Every request has a context with a deadline: `Request-Timeout` seconds, at most the configured maximum."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+from service.concurrency.context import Context, background, with_timeout
+from service.errors import FieldError, InvalidInput
+from service.middleware.environ import CONTEXT, Middleware
+
+_SECONDS = re.compile(r"\d{1,9}(\.\d{1,9})?", re.ASCII)
+
+
+def deadline(longest_s: float) -> Middleware:
+    """Set `ledgerd.context`. Raises InvalidInput for a header that is no positive decimal number."""
+
+    def layer(app: WSGIApplication) -> WSGIApplication:
+        def with_deadline(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+            header = environ.get("HTTP_REQUEST_TIMEOUT")
+            timeout_s = longest_s if header is None else min(_seconds(header), longest_s)
+            ctx: Context = with_timeout(background(), timeout_s)
+            environ[CONTEXT] = ctx
+            return app(environ, start_response)
+
+        return with_deadline
+
+    return layer
+
+
+def _seconds(header: str) -> float:
+    if _SECONDS.fullmatch(header) is None or float(header) == 0:
+        message = "expected seconds as a positive decimal number, such as 2.5"
+        raise InvalidInput(f"Request-Timeout: {message}.", fields=(FieldError("Request-Timeout", message),))
+    return float(header)

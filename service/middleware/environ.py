@@ -1,0 +1,16 @@
+"""What the middleware leaves in the WSGI environment for those further in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+CONTEXT = "ledgerd.context"  # the request's Context
+REQUEST_ID = "ledgerd.request_id"  # str
+PRINCIPAL = "ledgerd.principal"  # who sends it; set by authentication
+
+Middleware = Callable[[WSGIApplication], WSGIApplication]
+Render = Callable[[WSGIEnvironment, StartResponse, Exception], Iterable[bytes]]
+Headers = list[tuple[str, str]]
+ExcInfo = Any

@@ -1,0 +1,1 @@
+"""PostgreSQL: the only code that imports psycopg. It implements the Protocols that the ledger declares."""

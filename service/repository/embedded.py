@@ -1,0 +1,294 @@
+"""The embedded PostgreSQL: the binaries of the package's `embedded` extra, run by our own code as a child of this process.
+
+Its data and its socket live under the data directory; the socket's folder has mode 0700, there is no TCP, and whoever
+connects is known by their system user (peer authentication). PostgreSQL refuses to run as root, so root runs it as the
+system user `postgres` or `nobody`. A lock on the data directory keeps a second ledgerd out. If ledgerd is killed, the
+kernel tells PostgreSQL to shut down; whatever is still left over is ended at the next start, which then recovers.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import hashlib
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+from urllib.parse import quote
+
+from service.errors import ConfigurationError
+from service.repository.binaries import NEWEST, copy_packaged, major_version, packaged_binaries
+
+DATABASE = ROLE = "ledgerd"
+START_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 60.0
+LONGEST_SOCKET_PATH = 107
+_PR_SET_PDEATHSIG = 1
+_SETTINGS = """
+# Written by ledgerd at every start.
+listen_addresses = ''
+unix_socket_permissions = 0700
+password_encryption = 'scram-sha-256'
+shared_buffers = '128MB'
+wal_compression = on
+max_wal_size = '2GB'
+timezone = 'UTC'
+log_timezone = 'UTC'
+log_min_messages = 'warning'
+log_min_error_statement = 'panic'
+log_checkpoints = off
+"""
+
+
+class EmbeddedPostgres:
+    """One database cluster in `data_dir`/postgres. `bin_dir` None takes the binaries of the extra."""
+
+    def __init__(self, data_dir: Path, *, bin_dir: Path | None = None, max_connections: int = 100) -> None:
+        self.data_dir = data_dir
+        self._cluster = data_dir / "postgres"
+        self._socket_dir = _socket_dir(data_dir)
+        self._bin_dir = bin_dir
+        self._max_connections = max_connections
+        self._user = _service_user()
+        self._lock: IO[str] | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """The connection string for DATABASE_URL."""
+        return f"postgresql://{ROLE}@/{DATABASE}?host={quote(str(self._socket_dir), safe='/')}"
+
+    def is_running(self) -> bool:
+        """Whether some ledgerd serves this data directory now."""
+        try:
+            with self._open_lock() as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except FileNotFoundError:
+            pass
+        return False
+
+    def start(self, report: Callable[[str], None] = lambda _: None) -> None:
+        """Start the server, making the cluster first when there is none. Returns when it takes connections.
+
+        Raises ConfigurationError when another ledgerd has the data directory, or the server does not come up.
+        """
+        self._prepare_folders()
+        self._take_lock()
+        try:
+            bin_dir = self._reachable_binaries(report)
+            self._end_left_over()
+            if not (self._cluster / "PG_VERSION").exists():
+                report(f"making a new PostgreSQL cluster in {self._cluster}")
+                self._initialise(bin_dir)
+            self._check_version(bin_dir)
+            self._write_settings()
+            self._launch(bin_dir)
+            self._ensure_database(bin_dir)
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """A fast shutdown: sessions are ended, everything is on disk. Does nothing when it does not run."""
+        process, self._process = self._process, None
+        if process is not None and process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(STOP_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGQUIT)
+                process.wait(STOP_TIMEOUT_S)
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def poll(self) -> int | None:
+        """The exit status of a server that has ended by itself, else None."""
+        return None if self._process is None else self._process.poll()
+
+    def relaunch(self) -> None:
+        """Start the server again after it has ended by itself; it recovers from its log."""
+        self._launch(self._reachable_binaries(lambda _: None))
+
+    @property
+    def pid(self) -> int | None:
+        """The process id of the server's first process, while it runs."""
+        return None if self._process is None else self._process.pid
+
+    def _prepare_folders(self) -> None:
+        owner = os.geteuid() if self._user is None else self._user.pw_uid
+        try:
+            self.data_dir.mkdir(parents=True, exist_ok=True)
+            for folder in (self._cluster, self._socket_dir):
+                folder.mkdir(mode=0o700, exist_ok=True)
+                if folder.is_symlink() or folder.stat().st_uid not in (os.geteuid(), owner):
+                    raise ConfigurationError(f"{folder} belongs to another user; remove it")
+                folder.chmod(0o700)
+                if self._user is not None:
+                    shutil.chown(folder, self._user.pw_uid, self._user.pw_gid)
+        except OSError as exc:
+            raise ConfigurationError(f"LEDGERD_DATA_DIR={self.data_dir}: {exc.strerror}: {exc.filename}") from exc
+        if self._user is not None and not self._can("-x", self._cluster):
+            raise ConfigurationError(
+                f"LEDGERD_DATA_DIR={self.data_dir} is in a folder that the system user {self._user.pw_name} cannot enter,"
+                " and PostgreSQL does not run as root; choose one outside, such as /var/lib/ledgerd"
+            )
+
+    def _open_lock(self) -> IO[str]:
+        return open(self.data_dir / "ledgerd.lock", "r+", encoding="utf-8")  # noqa: SIM115  # kept open while it is held
+
+    def _take_lock(self) -> None:
+        (self.data_dir / "ledgerd.lock").touch(mode=0o600)
+        lock = self._open_lock()
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = lock.read().strip() or "unknown"
+            lock.close()
+            raise ConfigurationError(
+                f"another ledgerd (process {holder}) serves the data directory {self.data_dir};"
+                " stop it, or set LEDGERD_DATA_DIR to another folder"
+            ) from None
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        self._lock = lock
+
+    def _reachable_binaries(self, report: Callable[[str], None]) -> Path:
+        """The folder of the binaries; a copy of it in the data directory where its own place is closed to PostgreSQL's user."""
+        bin_dir = self._bin_dir or packaged_binaries()
+        if self._user is None or self._can("-x", bin_dir / "postgres"):
+            return bin_dir
+        return copy_packaged(bin_dir, self.data_dir / f"postgresql-{NEWEST}", report)
+
+    def _end_left_over(self) -> None:
+        """We hold the lock, so a server that still runs here has lost its ledgerd: shut it down."""
+        try:
+            pid = int((self._cluster / "postmaster.pid").read_text("utf-8").split()[0])
+            cluster = Path(f"/proc/{pid}/cwd").resolve(strict=True)
+        except (OSError, ValueError, IndexError):
+            return
+        if cluster != self._cluster.resolve():
+            return  # another process has that number now
+        os.kill(pid, signal.SIGINT)
+        end = time.monotonic() + STOP_TIMEOUT_S
+        while Path(f"/proc/{pid}").exists():
+            if time.monotonic() > end:
+                raise ConfigurationError(f"a PostgreSQL left over in {self._cluster} (process {pid}) does not stop; kill it")
+            time.sleep(0.05)
+
+    def _initialise(self, bin_dir: Path) -> None:
+        options = ("--username=postgres", "--auth=peer", "--encoding=UTF8", "--locale=C", "--data-checksums")
+        done = self._run(bin_dir / "initdb", "-D", str(self._cluster), *options)
+        if done.returncode != 0:
+            raise ConfigurationError(f"initdb failed: {_last_line(done.stderr)}")
+
+    def _check_version(self, bin_dir: Path) -> None:
+        have = major_version(bin_dir, self._run(bin_dir / "postgres", "--version").stdout.decode())
+        need = (self._cluster / "PG_VERSION").read_text("utf-8").strip()
+        if have != need:
+            raise ConfigurationError(
+                f"the data in {self._cluster} is of PostgreSQL {need}, the binaries in {bin_dir} are of {have};"
+                f" set LEDGERD_POSTGRES_BIN to those of {need}, or move the data with pg_upgrade"
+            )
+
+    def _write_settings(self) -> None:
+        """Settings and access rules are ours and written at each start; `ALTER SYSTEM` still has the last word."""
+        me = pwd.getpwuid(os.geteuid()).pw_name
+        server_user = self._user.pw_name if self._user is not None else me
+        maps = [f"ledgerd {name} {role}" for name in {me, server_user} for role in (ROLE, "postgres")]
+        text = _SETTINGS + f"max_connections = {self._max_connections}\nunix_socket_directories = '{self._socket_dir}'\n"
+        files = {
+            "ledgerd.conf": text,
+            "pg_hba.conf": "# Written by ledgerd at every start.\nlocal all all peer map=ledgerd\n",
+            "pg_ident.conf": "# Written by ledgerd at every start.\n" + "\n".join(sorted(maps)) + "\n",
+        }
+        for name, content in files.items():
+            (self._cluster / name).write_text(content, "utf-8")
+            if self._user is not None:
+                shutil.chown(self._cluster / name, self._user.pw_uid, self._user.pw_gid)
+        main = self._cluster / "postgresql.conf"
+        if "include 'ledgerd.conf'" not in main.read_text("utf-8"):
+            with main.open("a", encoding="utf-8") as file:
+                file.write("\ninclude 'ledgerd.conf'\n")
+
+    def _launch(self, bin_dir: Path) -> None:
+        with open(self.data_dir / "postgres.log", "ab") as log:
+            self._process = subprocess.Popen(
+                [bin_dir / "postgres", "-D", str(self._cluster)],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/",
+                start_new_session=True,  # Ctrl-C in a terminal is for ledgerd, which stops its database last
+                preexec_fn=die_with_parent,  # noqa: PLW1509  # this process has one thread when it starts a server
+                **self._as_user(),
+            )
+        end = time.monotonic() + START_TIMEOUT_S
+        while self._run(bin_dir / "pg_isready", "-q", "-h", str(self._socket_dir), "-d", "postgres").returncode != 0:
+            if self._process.poll() is not None or time.monotonic() > end:
+                reason = _last_line((self.data_dir / "postgres.log").read_bytes())
+                raise ConfigurationError(f"PostgreSQL did not start: {reason} (see {self.data_dir / 'postgres.log'})")
+            time.sleep(0.05)
+
+    def _ensure_database(self, bin_dir: Path) -> None:
+        """The role and the database of ledgerd, which is no superuser."""
+        for question, statement in (
+            (f"SELECT 1 FROM pg_roles WHERE rolname = '{ROLE}'", f"CREATE ROLE {ROLE} LOGIN"),
+            (f"SELECT 1 FROM pg_database WHERE datname = '{DATABASE}'", f"CREATE DATABASE {DATABASE} OWNER {ROLE}"),
+        ):
+            if self._psql(bin_dir, question) != "1":
+                self._psql(bin_dir, statement)
+
+    def _psql(self, bin_dir: Path, statement: str) -> str:
+        connection = ("-h", str(self._socket_dir), "-U", "postgres", "-d", "postgres")
+        done = self._run(bin_dir / "psql", "-qXAt", "-v", "ON_ERROR_STOP=1", *connection, "-c", statement)
+        if done.returncode != 0:
+            raise ConfigurationError(f"PostgreSQL refused {statement!r}: {_last_line(done.stderr)}")
+        return done.stdout.decode().strip()
+
+    def _run(self, program: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run([program, *arguments], capture_output=True, check=False, cwd="/", **self._as_user())
+
+    def _as_user(self) -> dict[str, object]:
+        if self._user is None:
+            return {}
+        return {"user": self._user.pw_uid, "group": self._user.pw_gid, "extra_groups": []}
+
+    def _can(self, test: str, path: Path) -> bool:
+        return self._run(Path("/usr/bin/test"), test, str(path)).returncode == 0
+
+
+def _socket_dir(data_dir: Path) -> Path:
+    """`socket` in the data directory, or a folder in /tmp when that path is too long for a Unix socket."""
+    folder = data_dir / "socket"
+    if len(os.fsencode(folder / ".s.PGSQL.5432.lock")) <= LONGEST_SOCKET_PATH:
+        return folder
+    return Path(f"/tmp/ledgerd-{os.geteuid()}-{hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:12]}")  # noqa: S108  # 0700, and owner checked
+
+
+def _service_user() -> pwd.struct_passwd | None:
+    """Who runs PostgreSQL: ourselves, or for root a system user. Raises ConfigurationError when there is none."""
+    if os.geteuid() != 0:
+        return None
+    for name in ("postgres", "nobody"):
+        try:
+            return pwd.getpwnam(name)
+        except KeyError:
+            continue
+    raise ConfigurationError("PostgreSQL does not run as root, and there is no system user `postgres` or `nobody`")
+
+
+def die_with_parent() -> None:
+    """For `preexec_fn`: the kernel sends the child SIGINT (for PostgreSQL a fast shutdown) when its parent is gone."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
+
+
+def _last_line(output: bytes) -> str:
+    lines = output.decode(errors="replace").strip().splitlines()
+    return lines[-1] if lines else "no reason given"

@@ -1,0 +1,25 @@
+"""Whether the database answers and has every migration that this code knows."""
+
+from __future__ import annotations
+
+from service.concurrency.context import Context
+from service.errors import Unavailable
+from service.repository.migrate import Migration
+from service.repository.pool import Pool
+from service.repository.queries import Queries
+
+
+class HealthRepository:
+    """Implements what `/readyz` asks of the database."""
+
+    def __init__(self, pool: Pool, queries: Queries, known: list[Migration]) -> None:
+        self._pool = pool
+        self._applied = queries.take("applied_migrations")
+        self._known = {migration.version for migration in known}
+
+    def check(self, ctx: Context) -> None:
+        """Raises Unavailable when the database does not answer, or lacks a migration."""
+        with self._pool.connection(ctx) as conn:
+            applied = {version for (version,) in conn.execute(self._applied).fetchall()}
+        if missing := sorted(self._known - applied):
+            raise Unavailable(f"The database lacks migrations {missing}: run `ledgerd migrate`.")

@@ -1,0 +1,101 @@
+"""A batch of transfers in one round trip: encodes requests as slots for `post_transfers`, and its rows as outcomes.
+
+The function (sql/functions/post_transfers.sql) takes each account and each key once, and requests as positions in those
+lists. Arrays are sent as PostgreSQL's array text: its type is the same whatever the numbers are, so the statement is
+prepared once a connection.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import psycopg
+from psycopg import errors as pg
+
+from service.concurrency.context import Context
+from service.ledger.posting import ConnectionLost, Contention
+from service.ledger.transfers import Outcome, Posted, PostRequest, Refused, Transfer
+from service.repository.pool import Pool
+from service.repository.queries import Queries
+
+_CONTENTION = (pg.DeadlockDetected, pg.SerializationFailure)
+
+
+class PostingRepository:
+    """Implements `ledger.posting.BatchStore`."""
+
+    def __init__(self, pool: Pool, queries: Queries) -> None:
+        self._pool = pool
+        self._post = queries.take("post_transfers")
+
+    def post_batch(self, ctx: Context, requests: Sequence[PostRequest]) -> Sequence[Outcome]:
+        """See the Protocol. One autocommitted statement: it is committed when the answer is here, or not at all."""
+        arguments = encode(requests)
+        with self._pool.connection(ctx) as conn:
+            try:
+                rows = conn.execute(self._post, arguments, prepare=True).fetchall()
+            except _CONTENTION as exc:
+                raise Contention from exc
+            except pg.UniqueViolation as exc:
+                if exc.diag.constraint_name == "idempotency_keys_pkey":  # another lane has just spent one of the keys
+                    raise Contention from exc
+                raise
+            except psycopg.OperationalError as exc:
+                if conn.closed:
+                    raise ConnectionLost from exc
+                raise
+        return [_outcome(request, row) for request, row in zip(requests, rows, strict=True)]
+
+
+def encode(requests: Sequence[PostRequest]) -> dict[str, str | None]:
+    """The arguments of `post_transfers` for `requests`; what no request uses is None."""
+    accounts = sorted({(r.ledger_id, side) for r in requests for side in (r.from_account_id, r.to_account_id)})
+    slot = {account: n for n, account in enumerate(accounts, 1)}
+    keys = sorted({(r.ledger_id, r.key) for r in requests if r.key is not None})
+    key_slot = {key: n for n, key in enumerate(keys, 1)}
+    return {
+        "ledgers": _integers(ledger_id for ledger_id, _ in accounts),
+        "accounts": _integers(account_id for _, account_id in accounts),
+        "key_ledgers": _integers(ledger_id for ledger_id, _ in keys) if keys else None,
+        "keys": _texts([key for _, key in keys]),
+        "from": _integers(slot[r.ledger_id, r.from_account_id] for r in requests),
+        "to": _integers(slot[r.ledger_id, r.to_account_id] for r in requests),
+        "amount": _integers(r.amount for r in requests),
+        "asset": _texts([r.asset for r in requests]),
+        "if_version": _optional_integers([r.if_from_version for r in requests]),
+        "key": _optional_integers([None if r.key is None else key_slot[r.ledger_id, r.key] for r in requests]),
+        "fingerprint": _texts([None if r.key is None else "\\x" + r.fingerprint().hex() for r in requests]),
+        "reference": _texts([r.reference for r in requests]),
+        "metadata": _texts([json.dumps(r.metadata) if r.metadata else None for r in requests]),
+    }
+
+
+def _integers(values: Iterable[int]) -> str:
+    return "{" + ",".join(map(str, values)) + "}"
+
+
+def _optional_integers(values: Sequence[int | None]) -> str | None:
+    if all(value is None for value in values):
+        return None
+    return "{" + ",".join("NULL" if value is None else str(value) for value in values) + "}"
+
+
+def _texts(values: Sequence[str | None]) -> str | None:
+    if all(value is None for value in values):
+        return None
+    quoted = ("NULL" if v is None else '"' + v.replace("\\", "\\\\").replace('"', '\\"') + '"' for v in values)
+    return "{" + ",".join(quoted) + "}"
+
+
+def _outcome(request: PostRequest, row: tuple[Any, ...]) -> Outcome:
+    verdict, replayed, transfer_id, asset, from_version, to_version, from_balance, to_balance, created_at = row
+    if transfer_id is None:
+        code, _, field = verdict.partition(" ")
+        return Refused(code, field)
+    transfer = Transfer(
+        transfer_id, request.from_account_id, request.to_account_id, request.amount, asset, request.reference,
+        request.metadata or {}, from_version, to_version, from_balance, to_balance, created_at,
+    )
+    return Posted(transfer, replayed)

@@ -1,0 +1,61 @@
+"""gunicorn's settings for ledgerd, each for a reason."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gunicorn.app.base import BaseApplication
+
+from service.config import Config
+
+MOST_CONNECTIONS = 4096  # a worker; above the posting queue, so that overload is answered and not left to wait
+KEEPALIVE_S = 75  # above the idle time of the proxies in front, so that they close first
+WORKER_SILENCE_S = 30  # a worker that has not been heard of for so long is replaced
+
+
+class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
+    """The application that gunicorn runs. It is made in each worker, after gevent has patched it."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        super().__init__()
+
+    def load_config(self) -> None:
+        """gunicorn's hook: its settings."""
+        for name, value in settings(self._config).items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Any:
+        """gunicorn's hook, in the worker: the WSGI application, with its pool and its tasks started."""
+        from service.app import Application
+        from service.telemetry.logging import configure_logging
+
+        configure_logging(self._config.log_level)
+        return Application(self._config).open()
+
+
+def settings(config: Config) -> dict[str, Any]:
+    """gunicorn's settings by name."""
+    return {
+        "bind": config.bind,
+        "workers": config.workers,
+        "worker_class": "service.server.worker.LedgerWorker",
+        "worker_connections": MOST_CONNECTIONS,
+        "keepalive": KEEPALIVE_S,
+        "timeout": WORKER_SILENCE_S,
+        "graceful_timeout": int(config.shutdown_timeout_s),
+        "backlog": 2048,
+        "preload_app": False,  # the application must load after gevent has patched
+        "http_parser": "python",  # the fast one on the index is below gunicorn's own floor
+        "control_socket_disable": True,
+        "accesslog": None,  # the access_log middleware writes it
+        "errorlog": "-",
+        "loglevel": "warning" if config.log_level == "info" else config.log_level,
+        "proc_name": "ledgerd",
+        "worker_exit": _close,
+    }
+
+
+def _close(_arbiter: Any, worker: Any) -> None:
+    """In a worker that ends: post what waits and close the pool."""
+    worker.close_application()

@@ -1,0 +1,184 @@
+"""What `ledgerd serve` runs: the embedded database when there is no other, migrations, then gunicorn, until a signal.
+
+The order of stopping: gunicorn first (no new connections, requests in flight finish, what waits is posted, pools close), then
+the database (a fast shutdown), then this process with status 0. A second signal makes it hard.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from types import FrameType
+
+from service import __version__
+from service.app import open_keys
+from service.concurrency.context import background, with_timeout
+from service.concurrency.primitives import Parking, monotonic
+from service.config import Config
+from service.errors import ConfigurationError
+from service.repository.connect import server_limits
+from service.repository.embedded import EmbeddedPostgres, die_with_parent
+from service.repository.migrate import migrate
+from service.repository.queries import sql_folder
+
+POLL_S = 0.25
+READY_TIMEOUT_S = 60.0
+HARD_STOP_S = 5.0
+SPARE_CONNECTIONS = 20  # above the pools: for commands, migrations and people
+FIRST_LEDGER = "main"
+
+
+def embedded(config: Config) -> EmbeddedPostgres:
+    """The embedded PostgreSQL of `config`, not started."""
+    return EmbeddedPostgres(
+        config.data_dir, bin_dir=config.postgres_bin, max_connections=config.connections + SPARE_CONNECTIONS
+    )
+
+
+def serve(config: Config, env: Mapping[str, str], say: Callable[[str], None]) -> int:
+    """Run everything until SIGTERM or SIGINT; the exit status. Raises ConfigurationError when it cannot start."""
+    with ExitStack() as stack:
+        signals = _Signals(stack)
+        database = None
+        url = config.database_url
+        if url is None:
+            database = embedded(config)
+            database.start(say)
+            stack.callback(database.stop)
+            url = database.url
+        _check_connections(config, url)
+        migrate(url, sql_folder(), say)
+        key_file = _first_key(config, url, say) if database is not None else None
+        if signals.count:
+            return 0
+        web = subprocess.Popen(
+            [sys.executable, "-m", "service.server"],
+            env={**env, "DATABASE_URL": url},
+            start_new_session=True,  # Ctrl-C in a terminal is for this process, which passes it on
+            preexec_fn=die_with_parent,  # noqa: PLW1509  # this process has one thread
+        )
+        stack.callback(_end, web)
+        _announce(config, web, key_file, say, signals)
+        return _watch(config, web, database, signals, say)
+
+
+class _Signals:
+    """Counts SIGTERM and SIGINT, and wakes whoever sleeps on it."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self.count = 0
+        self.reload = False
+        self._parking = Parking()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            stack.callback(signal.signal, number, signal.signal(number, self._take))
+
+    def _take(self, number: int, _frame: FrameType | None) -> None:
+        if number == signal.SIGHUP:
+            self.reload = True
+        else:
+            self.count += 1
+        self._parking.wake()
+
+    def sleep(self, timeout_s: float) -> None:
+        """Sleep until a signal comes or `timeout_s` has passed."""
+        self._parking.wait(timeout_s)
+
+
+def _watch(
+    config: Config, web: subprocess.Popen[bytes], database: EmbeddedPostgres | None, signals: _Signals, say: Callable[[str], None]
+) -> int:
+    while not signals.count:
+        signals.sleep(POLL_S)
+        if signals.reload:
+            signals.reload = False
+            web.send_signal(signal.SIGHUP)
+        if (status := web.poll()) is not None:
+            say(f"the web server ended by itself with status {status}")
+            return 1
+        if database is not None and database.poll() is not None:
+            say("PostgreSQL ended by itself; starting it again")
+            database.relaunch()
+    say("stopping: requests in flight are finished (once more Ctrl-C or SIGTERM stops at once)")
+    web.send_signal(signal.SIGTERM)
+    end = monotonic() + config.shutdown_timeout_s + HARD_STOP_S
+    while web.poll() is None and signals.count < 2 and monotonic() < end:
+        signals.sleep(POLL_S)
+    if web.poll() is None:
+        say("stopping at once")
+        return 1
+    say("stopped")
+    return 0
+
+
+def _end(web: subprocess.Popen[bytes]) -> None:
+    """Make sure that gunicorn is gone, with its workers."""
+    if web.poll() is not None:
+        return
+    web.send_signal(signal.SIGQUIT)
+    try:
+        web.wait(HARD_STOP_S)
+    except subprocess.TimeoutExpired:
+        os.killpg(web.pid, signal.SIGKILL)
+        web.wait()
+
+
+def _check_connections(config: Config, url: str) -> None:
+    _, granted = server_limits(url)
+    if config.connections > granted:
+        raise ConfigurationError(too_many_connections(config, granted))
+
+
+def too_many_connections(config: Config, granted: int) -> str:
+    """The sentence for pools that are larger together than what the server grants."""
+    return (
+        f"LEDGERD_WORKERS={config.workers} × LEDGERD_DB_MAX_OPEN={config.db_max_open} is {config.connections} connections,"
+        f" but the server grants {granted}: lower one of them, or raise its max_connections"
+    )
+
+
+def _first_key(config: Config, url: str, say: Callable[[str], None]) -> Path:
+    """On a database without any key, make an admin key of ledger `main` and keep it in a file; returns where that is."""
+    path = config.data_dir / "admin.key"
+    with open_keys(url) as keys, with_timeout(background(), config.timeout_s) as ctx:
+        if keys.list(ctx):
+            return path
+        token, _ = keys.create(ctx, ledger=FIRST_LEDGER, scopes=["admin"], name="first admin key")
+    path.unlink(missing_ok=True)
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
+        file.write(token + "\n")
+    say(f"made ledger {FIRST_LEDGER!r} and an admin key for it")
+    return path
+
+
+def _announce(
+    config: Config, web: subprocess.Popen[bytes], key_file: Path | None, say: Callable[[str], None], signals: _Signals
+) -> None:
+    """Say where it serves and what to try, once it does."""
+    host, _, port = config.bind.rpartition(":")
+    url = f"http://{'127.0.0.1' if host in ('0.0.0.0', '[::]') else host}:{port}"  # noqa: S104  # compared, not bound
+    end = monotonic() + READY_TIMEOUT_S
+    while not _answers(f"{url}/readyz"):
+        if web.poll() is not None or signals.count or monotonic() > end:
+            return
+        signals.sleep(POLL_S / 5)
+    say(f"ledgerd {__version__} serves on {url}")
+    if key_file is not None and key_file.exists():
+        say(f"the admin key is in {key_file}")
+        say(f'try:  curl -H "Authorization: Bearer $(cat {key_file})" {url}/api/users')
+    else:
+        say("make a key:  ledgerd key create --ledger main --scopes admin")
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310  # our own address
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False

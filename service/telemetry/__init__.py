@@ -1,0 +1,1 @@
+"""What ledgerd tells of itself: logs. Read by the roots."""
