@@ -10,6 +10,7 @@ from service.api import create_flask
 from service.api.accounts import AccountHandlers
 from service.api.cursors import Cursors
 from service.api.health import HealthHandlers
+from service.api.hot import hot_routes
 from service.api.problem import problem
 from service.api.transfers import TransferHandlers
 from service.api.users import UserHandlers
@@ -60,15 +61,14 @@ class Application:
         self._draining = False
         health = HealthRepository(self._pool, queries, find_migrations(sql_folder() / "migrations"))
         cursors = Cursors(lambda ctx: key_repository.find_secret(ctx, "cursor"))
-        handlers = (
-            HealthHandlers(health.check, lambda: self._draining),
-            UserHandlers(Users(UserRepository(self._pool, queries)), cursors),
-            AccountHandlers(Accounts(AccountRepository(self._pool, queries)), cursors),
-            TransferHandlers(Transfers(TransferRepository(self._pool, queries), self._posting.post), cursors),
-        )
+        users = UserHandlers(Users(UserRepository(self._pool, queries)), cursors)
+        accounts = AccountHandlers(Accounts(AccountRepository(self._pool, queries)), cursors)
+        transfers = TransferHandlers(Transfers(TransferRepository(self._pool, queries), self._posting.post), cursors)
+        probes = HealthHandlers(health.check, lambda: self._draining)
         queries.check_all_taken()
+        flask = create_flask(handlers.blueprint() for handlers in (users, accounts, transfers, probes))
         self._wsgi = chain(
-            create_flask(handler.blueprint() for handler in handlers),
+            hot_routes(flask, create_transfer=transfers.create, find_user=users.find),
             render=problem,
             authenticate=Keys(key_repository).authenticate,
             longest_s=config.timeout_s,

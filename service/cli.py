@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from service import __version__
 from service.app import open_keys
@@ -166,8 +167,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"ledgerd {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def command(name: str, run: object, text: str, under: argparse._SubParsersAction[argparse.ArgumentParser] = commands):
-        added = under.add_parser(name, help=text, description=text)
+    def command(name: str, run: object, text: str, under: Any = commands) -> argparse.ArgumentParser:
+        added: argparse.ArgumentParser = under.add_parser(name, help=text, description=text)
         added.set_defaults(run=run)
         return added
 

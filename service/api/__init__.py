@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NoReturn
 
 from flask import Blueprint, Flask
 from werkzeug.exceptions import HTTPException
@@ -21,7 +22,7 @@ def create_flask(blueprints: Iterable[Blueprint]) -> Flask:
     return flask
 
 
-def _raise_in_taxonomy(exc: HTTPException) -> None:
+def _raise_in_taxonomy(exc: HTTPException) -> NoReturn:
     error: LedgerdError
     if isinstance(exc, WerkzeugMethodNotAllowed):
         allowed = tuple(sorted(exc.valid_methods or ()))

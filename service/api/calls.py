@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, TypeVar
+from urllib.parse import parse_qs
+from wsgiref.types import StartResponse
 
 from flask import Response, request
 
@@ -37,18 +40,38 @@ def path_id(kind: str, text: str) -> int:
     raise NotFound(f"No {kind} {shown!r}: ids are whole numbers from 1 on.")
 
 
-def reply(content: Mapping[str, Any], status: int = 200, **headers: str) -> Response:
-    """A JSON answer; header names are given with underscores."""
-    body = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
-    response = Response(body, status, content_type="application/json")
-    for name, value in headers.items():
-        response.headers[name.replace("_", "-")] = value
-    return response
+class Answer:
+    """A JSON answer, for Flask or for WSGI; header names are given with underscores."""
+
+    __slots__ = ("body", "headers", "status")
+
+    def __init__(self, content: Mapping[str, Any] | None, status: int = 200, **headers: str) -> None:
+        self.status = status
+        self.headers = [(name.replace("_", "-"), value) for name, value in headers.items()]
+        self.body = b""
+        if content is not None:
+            self.body = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
+            self.headers += [("Content-Type", "application/json"), ("Content-Length", str(len(self.body)))]
+
+    def send(self, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer as a WSGI application does."""
+        start_response(f"{self.status} {HTTPStatus(self.status).phrase}", self.headers)
+        return [self.body]
 
 
-def if_match() -> str | None:
+def view(handler: Callable[..., Answer]) -> Callable[..., Response]:
+    """Flask's view for a handler that takes the WSGI environment and the variables of its path."""
+
+    def flask_view(**variables: str) -> Response:
+        answer = handler(request.environ, **variables)
+        return Response(answer.body, f"{answer.status} {HTTPStatus(answer.status).phrase}", answer.headers)
+
+    return flask_view
+
+
+def if_match(environ: Mapping[str, Any]) -> str | None:
     """The one version in `If-Match`, or None when any will do. Raises InvalidInput for what is no entity tag."""
-    header = request.headers.get("If-Match")
+    header: str | None = environ.get("HTTP_IF_MATCH")
     if header is None or header.strip() == "*":
         return None
     tag = header.strip()
@@ -66,18 +89,22 @@ class Page:
     position: int | None
     scope: str
 
-    def reply(self, ctx: Context, cursors: Cursors, rows: Sequence[Row], show: Callable[[Row], Any],
-              position: Callable[[Row], int]) -> Response:
+    def answer(
+        self, ctx: Context, cursors: Cursors, rows: Sequence[Row], show: Callable[[Row], Any], position: Callable[[Row], int]
+    ) -> Answer:
         """The page; `rows` has one more than `limit` when the list goes on."""
         shown = rows[: self.limit]
         next_cursor = cursors.issue(ctx, self.scope, position(shown[-1])) if len(rows) > self.limit else None
-        return reply({"data": [show(row) for row in shown], "next_cursor": next_cursor})
+        return Answer({"data": [show(row) for row in shown], "next_cursor": next_cursor})
 
 
-def page(ctx: Context, cursors: Cursors, name: str, ledger_id: int, *filters: str) -> tuple[Page, dict[str, str]]:
+def page(
+    environ: Mapping[str, Any], ctx: Context, cursors: Cursors, name: str, ledger_id: int, *filters: str
+) -> tuple[Page, dict[str, str]]:
     """The page and the values of `filters` out of the query. Raises InvalidInput for a wrong or unknown parameter."""
-    given = {key: values for key, values in request.args.lists()}
-    problems = [FieldError(key, "there is no such parameter here") for key in given if key not in ("limit", "cursor", *filters)]
+    given = parse_qs(environ.get("QUERY_STRING", ""), keep_blank_values=True, errors="replace")
+    unknown = given.keys() - {"limit", "cursor", *filters}
+    problems = [FieldError(key, "there is no such parameter here") for key in sorted(unknown)]
     problems += [FieldError(key, "given more than once") for key, values in given.items() if len(values) > 1]
     limit = given.get("limit", [str(DEFAULT_LIMIT)])[0]
     if not (limit.isascii() and limit.isdecimal() and len(limit) <= 3 and 1 <= int(limit) <= GREATEST_LIMIT):

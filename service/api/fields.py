@@ -76,7 +76,7 @@ class Choice(Field[str]):
 
 
 class Metadata(Field[dict[str, Any]]):
-    """A small JSON object of the client's own: strings, whole numbers, booleans, null, and nested objects and arrays of them."""
+    """A small JSON object of the client's own: strings, whole numbers, booleans, null, and objects and arrays of them."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> dict[str, Any]:
         if not isinstance(value, dict):

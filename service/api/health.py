@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from wsgiref.types import WSGIEnvironment
 
-from flask import Blueprint, Response, request
+from flask import Blueprint
 
-from service.api.calls import reply
+from service.api.calls import Answer, view
 from service.concurrency.context import Context
 from service.errors import Unavailable
 from service.middleware.environ import CONTEXT
@@ -22,17 +23,17 @@ class HealthHandlers:
     def blueprint(self) -> Blueprint:
         """The routes."""
         routes = Blueprint("health", __name__)
-        routes.add_url_rule("/healthz", view_func=self.live, methods=["GET"])
-        routes.add_url_rule("/readyz", view_func=self.ready, methods=["GET"])
+        routes.add_url_rule("/healthz", "live", view(self.live), methods=["GET"])
+        routes.add_url_rule("/readyz", "ready", view(self.ready), methods=["GET"])
         return routes
 
-    def live(self) -> Response:
+    def live(self, _environ: WSGIEnvironment) -> Answer:
         """200 while the process answers at all."""
-        return reply({"status": "ok"})
+        return Answer({"status": "ok"})
 
-    def ready(self) -> Response:
+    def ready(self, environ: WSGIEnvironment) -> Answer:
         """200 while the database answers, has every migration, and the process is not to stop."""
         if self._draining():
             raise Unavailable("The service is stopping.", retry_after_s=1)
-        self._check(request.environ[CONTEXT])
-        return reply({"status": "ready"})
+        self._check(environ[CONTEXT])
+        return Answer({"status": "ready"})

@@ -5,6 +5,7 @@ Left out on purpose: condition variables. A waiter parks on a lock of its own, s
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 
@@ -33,7 +34,5 @@ class Parking:
 
     def wake(self) -> None:
         """Let the waiter go on."""
-        try:
+        with contextlib.suppress(RuntimeError):  # it was woken before
             self._gate.release()
-        except RuntimeError:  # it was woken before
-            pass

@@ -1,1 +1,1 @@
-"""The ledger itself: its values, its rules and the order in which it posts. No I/O: the repository implements the Protocols."""
+"""The ledger itself: its values, its rules and how it posts. No I/O: the repository implements the Protocols."""

@@ -169,4 +169,4 @@ def _fail_untouched(jobs: list[_Job], error: LedgerdError) -> list[_Job]:
 
 
 def _unknown() -> OutcomeUnknown:
-    return OutcomeUnknown("The transfer may or may not have been posted; repeat it with the same Idempotency-Key to learn which.")
+    return OutcomeUnknown("The transfer may have been posted, or not; repeat it with the same Idempotency-Key to learn which.")

@@ -9,7 +9,7 @@ from service.errors import MalformedRequest
 
 
 def request_target(app: WSGIApplication) -> WSGIApplication:
-    """Raise MalformedRequest for HTTP/1.1 without Host (RFC 9112, 3.2) and for absolute-form targets, which are for proxies."""
+    """Raise MalformedRequest for HTTP/1.1 without Host (RFC 9112, 3.2), and for absolute-form targets."""
 
     def with_request_target(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if not environ.get("HTTP_HOST") and environ.get("SERVER_PROTOCOL") != "HTTP/1.0":

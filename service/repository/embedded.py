@@ -55,7 +55,9 @@ class EmbeddedPostgres:
         self._socket_dir = _socket_dir(data_dir)
         self._bin_dir = bin_dir
         self._max_connections = max_connections
-        self._user = _service_user()
+        self._user = user = _service_user()
+        self._uid, self._gid = (user.pw_uid, user.pw_gid) if user else (None, None)
+        self._groups: list[int] | None = [] if user else None
         self._lock: IO[str] | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -143,7 +145,7 @@ class EmbeddedPostgres:
             )
 
     def _open_lock(self) -> IO[str]:
-        return open(self.data_dir / "ledgerd.lock", "r+", encoding="utf-8")  # noqa: SIM115  # kept open while it is held
+        return open(self.data_dir / "ledgerd.lock", "r+", encoding="utf-8")
 
     def _take_lock(self) -> None:
         (self.data_dir / "ledgerd.lock").touch(mode=0o600)
@@ -163,7 +165,7 @@ class EmbeddedPostgres:
         self._lock = lock
 
     def _reachable_binaries(self, report: Callable[[str], None]) -> Path:
-        """The folder of the binaries; a copy of it in the data directory where its own place is closed to PostgreSQL's user."""
+        """The folder of the binaries, or of a copy in the data directory where PostgreSQL's user cannot enter the first."""
         bin_dir = self._bin_dir or packaged_binaries()
         if self._user is None or self._can("-x", bin_dir / "postgres"):
             return bin_dir
@@ -227,7 +229,7 @@ class EmbeddedPostgres:
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/",
                 start_new_session=True,  # Ctrl-C in a terminal is for ledgerd, which stops its database last
                 preexec_fn=die_with_parent,  # noqa: PLW1509  # this process has one thread when it starts a server
-                **self._as_user(),
+                user=self._uid, group=self._gid, extra_groups=self._groups,
             )
         end = time.monotonic() + START_TIMEOUT_S
         while self._run(bin_dir / "pg_isready", "-q", "-h", str(self._socket_dir), "-d", "postgres").returncode != 0:
@@ -253,12 +255,10 @@ class EmbeddedPostgres:
         return done.stdout.decode().strip()
 
     def _run(self, program: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
-        return subprocess.run([program, *arguments], capture_output=True, check=False, cwd="/", **self._as_user())
-
-    def _as_user(self) -> dict[str, object]:
-        if self._user is None:
-            return {}
-        return {"user": self._user.pw_uid, "group": self._user.pw_gid, "extra_groups": []}
+        return subprocess.run(
+            [program, *arguments], capture_output=True, check=False, cwd="/",
+            user=self._uid, group=self._gid, extra_groups=self._groups,
+        )
 
     def _can(self, test: str, path: Path) -> bool:
         return self._run(Path("/usr/bin/test"), test, str(path)).returncode == 0

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, LiteralString, cast
+from typing import Any
 
 import psycopg
 from psycopg import Connection
@@ -96,7 +96,7 @@ def _apply_migrations(conn: Connection[Any], folder: Path, report: Callable[[str
     for migration in pending:
         try:
             with conn.transaction():
-                conn.execute(cast(LiteralString, migration.text))
+                conn.execute(migration.text)
                 conn.execute(
                     "INSERT INTO schema_migrations (version, name, checksum) VALUES (%s, %s, %s)",
                     (migration.version, migration.name, migration.checksum),
@@ -116,7 +116,7 @@ def _replace_functions(conn: Connection[Any], folder: Path, report: Callable[[st
         if present.get(path.stem) == checksum:
             continue
         with conn.transaction():
-            conn.execute(cast(LiteralString, text))
+            conn.execute(text)
             conn.execute(
                 "INSERT INTO schema_functions (name, checksum) VALUES (%s, %s)"
                 " ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now()",

@@ -7,6 +7,8 @@ an idle connection, so one peek at its socket tells. After such a loss every idl
 from __future__ import annotations
 
 import _socket
+import contextlib
+import select
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -89,10 +91,8 @@ class Pool:
         return self._pool.get_stats()
 
     def _drop_lost(self) -> None:
-        try:
+        with contextlib.suppress(psycopg.Error):  # the pool is closed, or has no server to ask: it replaces them by itself
             self._pool.check()
-        except psycopg.Error:  # the pool is closed, or has no server to ask: it replaces them by itself
-            pass
 
     def _configure(self, conn: PgConnection) -> None:
         milliseconds = str(int(self._timeout_s * 1000))
@@ -110,8 +110,6 @@ def refuse_blocking_waits() -> None:
     psycopg decides at its import: patched first it waits with poll(), which gevent replaces; else in C, which stops every
     greenlet of the worker. The check needs no gevent: a patched `select.poll` is no longer the built-in one.
     """
-    import select
-
     patched = getattr(select, "poll", None) is not None and type(select.poll).__name__ != "builtin_function_or_method"
     if patched and waiting.wait is getattr(waiting, "wait_c", None):
         raise ConfigurationError("psycopg was imported before gevent patched the process: it would block the worker")

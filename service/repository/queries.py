@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import LiteralString, cast
 
 _NAME = re.compile(r"^-- name: (\w+)[ \t]*$", re.MULTILINE)
 
@@ -32,12 +31,12 @@ class Queries:
                     raise ValueError(f"{path.name}: the query {name} is defined twice")
                 self._texts[name] = text.strip().rstrip(";")
 
-    def take(self, name: str) -> LiteralString:
+    def take(self, name: str) -> str:
         """The text of the query `name`. Raises LookupError when there is none."""
         if name not in self._texts:
             raise LookupError(f"no query named {name} in sql/queries")
         self._taken.add(name)
-        return cast(LiteralString, self._texts[name])
+        return self._texts[name]
 
     def check_all_taken(self) -> None:
         """Raise LookupError when a query is defined that nobody uses."""

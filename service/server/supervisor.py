@@ -92,7 +92,11 @@ class _Signals:
 
 
 def _watch(
-    config: Config, web: subprocess.Popen[bytes], database: EmbeddedPostgres | None, signals: _Signals, say: Callable[[str], None]
+    config: Config,
+    web: subprocess.Popen[bytes],
+    database: EmbeddedPostgres | None,
+    signals: _Signals,
+    say: Callable[[str], None],
 ) -> int:
     while not signals.count:
         signals.sleep(POLL_S)

@@ -1,7 +1,7 @@
 """gunicorn's gevent worker, which ends sooner and loses nothing: idle keep-alive connections do not hold it up.
 
-On SIGTERM it stops accepting, tells /readyz, lets requests in flight finish with `Connection: close`, and ends every connection
-that waits for a next request. A request that has reached the socket by then is still answered.
+On SIGTERM it stops accepting, tells /readyz, lets requests in flight finish with `Connection: close`, and ends every
+connection that waits for a next request. A request that has reached the socket by then is still answered.
 """
 
 from __future__ import annotations
