@@ -43,7 +43,7 @@ DECLARE
     found       record;
     stored_transfer record;
     v_now       timestamptz;
-    -- accounts, by slot
+    -- accounts, by slot (every array is filled first: a gap before its first element would shift it against the others)
     a_asset     text[]   := array_fill(NULL::text, ARRAY[cardinality(p_accounts)]);
     a_status    text[]   := a_asset;
     a_balance   bigint[] := array_fill(NULL::bigint, ARRAY[cardinality(p_accounts)]);
@@ -54,10 +54,11 @@ DECLARE
     a_held      bigint[] := a_balance;
     a_touched   boolean[] := array_fill(false, ARRAY[cardinality(p_accounts)]);
     -- keys, by slot: what is known of each, from the table or from earlier in this batch
-    k_fingerprint bytea[];
-    k_outcome     text[];
-    k_row         int[];
-    k_is_new      boolean[];
+    key_count   CONSTANT int := coalesce(cardinality(p_keys), 0);
+    k_fingerprint bytea[] := array_fill(NULL::bytea, ARRAY[key_count]);
+    k_outcome   text[]   := array_fill(NULL::text, ARRAY[key_count]);
+    k_row       int[]    := array_fill(NULL::int, ARRAY[key_count]);
+    k_is_new    boolean[] := array_fill(false, ARRAY[key_count]);
     -- transfers, stored ones that are replayed first, then new ones
     stored      int := 0;
     n           int := 0;
@@ -100,7 +101,7 @@ BEGIN
     v_now := greatest(v_now, clock_timestamp());
 
     -- 2. Look up the keys, now that whoever held these accounts has committed.
-    IF p_keys IS NOT NULL THEN
+    IF key_count > 0 THEN
         FOR found IN
             SELECT slot.n AS slot, spent.*
             FROM unnest(p_key_ledgers, p_keys) WITH ORDINALITY AS slot (ledger_id, key, n),
@@ -121,6 +122,8 @@ BEGIN
                 t_from_bal[n] := stored_transfer.from_balance;
                 t_to_bal[n] := stored_transfer.to_balance;
                 t_at[n] := stored_transfer.created_at;
+                t_request[n] := NULL;
+                t_from_held[n] := NULL;
             END IF;
         END LOOP;
         stored := n;
@@ -210,7 +213,7 @@ BEGIN
              AS new (id, i, from_ver, to_ver, from_bal, to_bal, from_held, asset)
         WHERE new.i IS NOT NULL;
     END IF;
-    IF k_is_new IS NOT NULL THEN
+    IF true = ANY (k_is_new) THEN
         INSERT INTO idempotency_keys (ledger_id, key, fingerprint, transfer_id, refusal)
         SELECT p_key_ledgers[new.slot], p_keys[new.slot], new.fingerprint, t_id[new.row], nullif(new.outcome, 'posted')
         FROM unnest(k_fingerprint, k_outcome, k_row, k_is_new) WITH ORDINALITY

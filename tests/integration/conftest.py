@@ -1,0 +1,47 @@
+"""The repository on the test's database, and accounts made as the tests need them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from service.ledger.model import Model, ModelAccount
+from service.repository.pool import Pool
+from service.repository.posting import PostingRepository
+from service.repository.queries import Queries, sql_folder
+
+
+@pytest.fixture
+def pool(database_url: str) -> Iterator[Pool]:
+    """An open pool on a fresh database."""
+    pool = Pool(database_url, max_open=4, min_idle=1, max_lifetime_s=300, max_idle_s=300, timeout_s=10)
+    pool.open()
+    yield pool
+    pool.close(10)
+
+
+@pytest.fixture
+def store(pool: Pool) -> PostingRepository:
+    """What posts batches."""
+    return PostingRepository(pool, Queries(sql_folder() / "queries"))
+
+
+@pytest.fixture
+def db(database_url: str) -> Iterator[psycopg.Connection]:
+    """A connection of the test's own, in autocommit mode, with two ledgers made."""
+    with psycopg.connect(database_url, autocommit=True) as conn:
+        conn.execute("INSERT INTO ledgers (name) VALUES ('one'), ('two')")
+        yield conn
+
+
+def insert_accounts(db: psycopg.Connection, model: Model, accounts: dict[tuple[int, int], ModelAccount]) -> None:
+    """Put the same accounts, under the ids given, into the database and into the model."""
+    for (ledger_id, account_id), a in accounts.items():
+        db.execute(
+            "INSERT INTO accounts (ledger_id, id, asset, balance, held, min_balance, max_balance, status)"
+            " OVERRIDING SYSTEM VALUE VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
+            (ledger_id, account_id, a.asset, a.balance, a.held, a.min_balance, a.max_balance, a.status),
+        )
+        model.accounts[ledger_id, account_id] = a
