@@ -172,20 +172,25 @@ class EmbeddedPostgres:
         return copy_packaged(bin_dir, self.data_dir / f"postgresql-{NEWEST}", report)
 
     def _end_left_over(self) -> None:
-        """We hold the lock, so a server that still runs here has lost its ledgerd: shut it down."""
+        """We hold the lock, so a server that still runs here has lost its ledgerd: shut it down, and wait until it is gone."""
         try:
             pid = int((self._cluster / "postmaster.pid").read_text("utf-8").split()[0])
-            cluster = Path(f"/proc/{pid}/cwd").resolve(strict=True)
         except (OSError, ValueError, IndexError):
             return
-        if cluster != self._cluster.resolve():
-            return  # another process has that number now
-        os.kill(pid, signal.SIGINT)
+        if self._is_our_server(pid):
+            os.kill(pid, signal.SIGINT)
         end = time.monotonic() + STOP_TIMEOUT_S
-        while Path(f"/proc/{pid}").exists():
+        while self._is_our_server(pid) or _is_dead_postgres(pid):
             if time.monotonic() > end:
-                raise ConfigurationError(f"a PostgreSQL left over in {self._cluster} (process {pid}) does not stop; kill it")
+                raise ConfigurationError(f"a PostgreSQL left over in {self._cluster} (process {pid}) does not end; kill it")
             time.sleep(0.05)
+
+    def _is_our_server(self, pid: int) -> bool:
+        """Whether the process of that number works in our cluster; another one may have the number by now."""
+        try:
+            return Path(f"/proc/{pid}/cwd").resolve(strict=True) == self._cluster.resolve()
+        except OSError:
+            return False
 
     def _initialise(self, bin_dir: Path) -> None:
         options = ("--username=postgres", "--auth=peer", "--encoding=UTF8", "--locale=C", "--data-checksums")
@@ -287,6 +292,15 @@ def _service_user() -> pwd.struct_passwd | None:
 def die_with_parent() -> None:
     """For `preexec_fn`: the kernel sends the child SIGINT (for PostgreSQL a fast shutdown) when its parent is gone."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
+
+
+def _is_dead_postgres(pid: int) -> bool:
+    """Whether a PostgreSQL has ended but its parent has not noticed yet: until then it counts as running for the next one."""
+    try:
+        _, name, state = Path(f"/proc/{pid}/stat").read_text("utf-8").replace("(", ")").split(")", 2)
+    except (OSError, ValueError):
+        return False
+    return name == "postgres" and state.split()[0] == "Z"
 
 
 def _last_line(output: bytes) -> str:

@@ -24,6 +24,20 @@ class LedgerWorker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
         super().__init__(*args, **kwargs)
         self._idle: set[socket.socket] = set()
         self._told_at = 0.0
+        self._application: Any = None
+
+    def load_wsgi(self) -> None:
+        """Load the application, and put between it and gunicorn what tells clients that this worker is to stop."""
+        super().load_wsgi()
+        self._application, self.wsgi = self.wsgi, self._call
+
+    def _call(self, environ: Any, start_response: Any) -> Any:
+        def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            if not self.alive:  # an application cannot set `Connection`, gunicorn's Response can
+                start_response.__self__.force_close()
+            return start_response(status, headers, exc_info)
+
+        return self._application(environ, start)
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
         """One connection, from its first request to its last."""
@@ -58,14 +72,13 @@ class LedgerWorker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def close_application(self) -> None:
         """Post what waits, join the background tasks and close the pool."""
-        close = getattr(getattr(self, "wsgi", None), "close", None)
-        if close is not None:
-            close(float(self.cfg.graceful_timeout))
+        if self._application is not None:
+            self._application.close(float(self.cfg.graceful_timeout))
 
     def _drain_when_told(self) -> None:
         while self.alive:
             gevent.sleep(POLL_S)
-        self.wsgi.drain()
+        self._application.drain()
         while True:
             for client in list(self._idle):
                 with contextlib.suppress(OSError):

@@ -1,0 +1,58 @@
+"""Requests that no well-behaved client sends, byte by byte over a socket."""
+
+from __future__ import annotations
+
+import json
+import socket
+
+import pytest
+
+from tests.serving import Serve, http_status
+
+CASES = [
+    ("no Host", b"GET /healthz HTTP/1.1\r\n\r\n", 400, "malformed_request"),
+    ("absolute form", b"GET http://evil.example/healthz HTTP/1.1\r\nHost: x\r\n\r\n", 400, "malformed_request"),
+    ("HTTP/1.0 without Host", b"GET /healthz HTTP/1.0\r\n\r\n", 200, None),
+    ("chunked body above 1 MiB",
+     b"POST /api/users HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer KEY\r\nContent-Type: application/json\r\n"
+     b"Transfer-Encoding: chunked\r\n\r\n" + b"".join(b"10000\r\n" + b" " * 65536 + b"\r\n" for _ in range(20)) + b"0\r\n\r\n",
+     413, "payload_too_large"),
+    ("Content-Length above 1 MiB",
+     b"POST /api/users HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer KEY\r\nContent-Type: application/json\r\n"
+     b"Content-Length: 2097152\r\n\r\n", 413, "payload_too_large"),
+    ("chunked body",
+     b"POST /api/users HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer KEY\r\nContent-Type: application/json\r\n"
+     b"Transfer-Encoding: chunked\r\n\r\n20\r\n" + b'{"name":"A","email":"a@b.example' + b"\r\n2\r\n\"}\r\n0\r\n\r\n", 201, None),
+    ("an empty body", b"POST /api/users HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer KEY\r\n"
+     b"Content-Type: application/json\r\nContent-Length: 0\r\n\r\n", 400, "malformed_request"),
+]
+
+
+def exchange(port: int, request: bytes) -> tuple[int, bytes]:
+    """Send bytes; the status and the body of the answer."""
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as sock:
+        sock.sendall(request)
+        answer = b""
+        while b"\r\n\r\n" not in answer:
+            part = sock.recv(65536)
+            assert part, f"closed after {answer!r}"
+            answer += part
+        head, _, body = answer.partition(b"\r\n\r\n")
+        length = next(int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length"))
+        while len(body) < length:
+            body += sock.recv(65536)
+    return int(head.split()[1]), body
+
+
+@pytest.fixture
+def admin_key(served: Serve) -> str:
+    """A key."""
+    return served.key()
+
+
+@pytest.mark.parametrize(("request_bytes", "status", "code"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
+def test_odd_requests(served: Serve, admin_key: str, request_bytes: bytes, status: int, code: str | None) -> None:
+    """Each gets its answer, and the server serves on."""
+    got, body = exchange(served.port, request_bytes.replace(b"KEY", admin_key.encode()))
+    assert (got, json.loads(body).get("code")) == (status, code)
+    assert http_status(f"http://127.0.0.1:{served.port}/healthz") == 200
