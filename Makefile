@@ -28,7 +28,7 @@ lint: $(STAMP) ## style, types, and who may import whom
 
 bench: $(STAMP) ## measure posting alone and the hot code paths
 	@$(BIN)/python -m tests.bench.posting
-	@$(BIN)/python -m pytest tests/bench --benchmark-only -q
+	@$(BIN)/python -m pytest tests/bench --benchmark-enable --benchmark-only -q
 
 clean: ## remove the virtual environment and what tools left behind; data under var/ stays
 	@rm -rf $(VENV) build dist *.egg-info .coverage .hypothesis .benchmarks .mypy_cache .ruff_cache .import_linter_cache
