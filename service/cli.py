@@ -59,12 +59,16 @@ def _migrate(_options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> int:
     config, problems = Config.read(os.environ)
     try:
-        if config.database_url is not None:
+        if config.database_url is not None and any("DATABASE_URL" in problem for problem in problems):
+            pass  # there is nothing to connect to
+        elif config.database_url is not None:
             _, granted = server_limits(config.database_url)
             if config.connections > granted:
                 problems.append(too_many_connections(config, granted))
-        elif config.postgres_bin is None:
-            packaged_binaries()
+        else:
+            if config.postgres_bin is None:
+                packaged_binaries()
+            embedded(config).check_reachable()
     except ConfigurationError as error:
         problems += error.problems
     if options.json:

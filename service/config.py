@@ -81,7 +81,7 @@ class Config:
             found.append(f"LEDGERD_LOG_LEVEL={self.log_level!r}: expected one of {', '.join(LOG_LEVELS)}")
         if self.db_min_idle > self.db_max_open:
             found.append(f"LEDGERD_DB_MIN_IDLE={self.db_min_idle} is above LEDGERD_DB_MAX_OPEN={self.db_max_open}")
-        if self.database_url and urlsplit(self.database_url).scheme not in ("postgresql", "postgres"):
+        if self.database_url and not _is_postgres_url(self.database_url):
             found.append("DATABASE_URL: expected postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
         for origin in self.cors_origins:
             if origin != "*" and urlsplit(origin).scheme not in ("http", "https"):
@@ -109,6 +109,8 @@ class Config:
 
 def mask_password(url: str) -> str:
     """`url` with its password, if any, as `***`, in the authority or among the parameters."""
+    if not _is_postgres_url(url):
+        return "***"
     parts = urlsplit(url)
     netloc = parts.netloc
     if "@" in netloc and ":" in netloc.rpartition("@")[0]:
@@ -116,6 +118,13 @@ def mask_password(url: str) -> str:
         netloc = f"{userinfo.partition(':')[0]}:***@{host}"
     query = "&".join("password=***" if p.lower().startswith("password=") else p for p in parts.query.split("&"))
     return urlunsplit((parts.scheme, netloc, parts.path, query, parts.fragment))
+
+
+def _is_postgres_url(url: str) -> bool:
+    try:
+        return urlsplit(url).scheme in ("postgresql", "postgres")
+    except ValueError:  # an address in brackets that is none
+        return False
 
 
 def default_data_dir() -> Path:
@@ -155,7 +164,7 @@ class _Reader:
 
     def integer(self, name: str, default: int, low: int, high: int) -> int:
         text = self.text(name, str(default))
-        if text.isascii() and text.isdecimal() and low <= int(text[:10]) <= high:
+        if text.isascii() and text.isdecimal() and len(text) < 10 and low <= int(text) <= high:
             return int(text)
         self.problems.append(f"{name}={text!r}: expected a whole number from {low} to {high}")
         return default

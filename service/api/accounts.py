@@ -36,7 +36,7 @@ class AccountHandlers:
 
     def list(self, environ: WSGIEnvironment) -> Answer:
         """A page of accounts by id; with `user_id`, those of that user."""
-        ctx, ledger_id = admit(environ, "read")
+        ctx, ledger_id = admit(environ, "read", parameters=True)
         asked, filters = page(environ, ctx, self._cursors, "accounts", ledger_id, "user_id")
         rows = self._accounts.list(
             ctx, ledger_id, after_id=asked.position or 0, limit=asked.limit + 1, user_id=query_id(filters, "user_id")

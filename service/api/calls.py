@@ -24,11 +24,18 @@ GREATEST_LIMIT = 100
 Row = TypeVar("Row")
 
 
-def admit(environ: Mapping[str, Any], scope: str) -> tuple[Context, int]:
-    """The call's context and ledger. Raises Forbidden when its key lacks `scope`."""
+def admit(environ: Mapping[str, Any], scope: str, *, parameters: bool = False) -> tuple[Context, int]:
+    """The call's context and ledger.
+
+    Raises Forbidden when its key lacks `scope`, InvalidInput for a query where the route takes no `parameters`.
+    """
     principal: Principal = environ[PRINCIPAL]
     if not principal.may(scope):
         raise Forbidden(f"This API key lacks the scope {scope!r}.")
+    if environ.get("QUERY_STRING") and not parameters:
+        names = parse_qs(environ["QUERY_STRING"], keep_blank_values=True, errors="replace")
+        problems = tuple(FieldError(name, "there is no such parameter here") for name in names)
+        raise InvalidInput("This path takes no parameters.", fields=problems)
     return environ[CONTEXT], principal.ledger_id
 
 
@@ -64,7 +71,10 @@ def view(handler: Callable[..., Answer]) -> Callable[..., Response]:
 
     def flask_view(**variables: str) -> Response:
         answer = handler(request.environ, **variables)
-        return Response(answer.body, f"{answer.status} {HTTPStatus(answer.status).phrase}", answer.headers)
+        response = Response(answer.body, f"{answer.status} {HTTPStatus(answer.status).phrase}", answer.headers)
+        if not answer.body:
+            del response.headers["Content-Type"]  # Flask's default, of nothing
+        return response
 
     return flask_view
 

@@ -27,7 +27,7 @@ def hot_routes(
         method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
         if method == "POST" and path == "/api/transfers":
             return create_transfer(environ).send(start_response)
-        if method == "GET" and path.startswith(_USERS) and path[len(_USERS) :].isalnum():
+        if method == "GET" and path.startswith(_USERS) and path[len(_USERS) :].isdecimal() and path.isascii():
             return find_user(environ, path[len(_USERS) :]).send(start_response)
         return app(environ, start_response)
 

@@ -39,7 +39,7 @@ class TransferHandlers:
 
     def list(self, environ: WSGIEnvironment) -> Answer:
         """A page of transfers, newest first; with `account_id`, those from or to that account."""
-        ctx, ledger_id = admit(environ, "read")
+        ctx, ledger_id = admit(environ, "read", parameters=True)
         asked, filters = page(environ, ctx, self._cursors, "transfers", ledger_id, "account_id")
         position, limit = asked.position or GREATEST_ID, asked.limit + 1
         account_id = query_id(filters, "account_id")

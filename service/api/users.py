@@ -35,7 +35,7 @@ class UserHandlers:
 
     def list(self, environ: WSGIEnvironment) -> Answer:
         """A page of users by id; with `email`, the one who has it."""
-        ctx, ledger_id = admit(environ, "read")
+        ctx, ledger_id = admit(environ, "read", parameters=True)
         asked, filters = page(environ, ctx, self._cursors, "users", ledger_id, "email")
         rows = self._users.list(
             ctx, ledger_id, after_id=asked.position or 0, limit=asked.limit + 1, email=filters.get("email")

@@ -91,7 +91,8 @@ class Channel(Generic[T]):
             receiver = _Receiver()
             self._receivers.append(receiver)
         forget = ctx.on_done(receiver.wake)
-        receiver.wait(ctx.remaining())
+        while not receiver.wait(ctx.remaining()) and ctx.error() is None:
+            pass  # a timed wait may end a little early
         forget()
         with self._lock:
             if receiver.given:

@@ -14,6 +14,7 @@ What a caller may rely on:
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -80,7 +81,7 @@ class Posting:
         if job.promise.wait(ctx):
             return job.promise.result()
         if job.promise.withdraw():
-            ctx.check()
+            raise ctx.error() or DeadlineExceeded("The request's time is up.")
         raise _unknown()
 
     def run_lane(self, ctx: Context) -> None:
@@ -94,8 +95,9 @@ class Posting:
             self._settle([job for job in batch if _still_wanted(job)])
 
     def close(self) -> None:
-        """Take no further requests; the lane ends when those that wait are posted."""
-        self._waiting.close()
+        """Take no further requests; the lane ends when those that wait are posted. A second time does nothing."""
+        with contextlib.suppress(ChannelClosed):
+            self._waiting.close()
 
     def _those_waiting(self, most: int) -> Iterator[_Job]:
         try:

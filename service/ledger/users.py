@@ -54,7 +54,7 @@ class Users:
         return self._store.list_users(ctx, ledger_id, after_id=after_id, limit=limit, email=email)
 
     def create(self, ctx: Context, ledger_id: int, *, name: str, email: str, metadata: Mapping[str, Any]) -> User:
-        """Make a user. Raises Conflict when the email is taken (upper and lower case count as equal)."""
+        """Make a user. Raises Conflict when the email is taken (ASCII letters count as equal in upper and lower case)."""
         return self._store.create_user(ctx, ledger_id, name=name, email=email, metadata=metadata)
 
     def update(

@@ -1,4 +1,4 @@
-"""Who sends a request: the API key in `Authorization: Bearer`. Only paths under /api need one."""
+"""Who sends a request: the API key in `Authorization: Bearer`. Every path needs one but the probes."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from service.concurrency.context import Context
 from service.errors import Unauthenticated
 from service.middleware.environ import CONTEXT, PRINCIPAL, Middleware
 
+PUBLIC_PATHS = frozenset({"/healthz", "/readyz"})
+
 
 def authentication(authenticate: Callable[[Context, str], object]) -> Middleware:
     """Set `ledgerd.principal` to what `authenticate(ctx, token)` returns; it raises Unauthenticated."""
 
     def layer(app: WSGIApplication) -> WSGIApplication:
         def with_authentication(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-            if environ["PATH_INFO"].startswith("/api"):
+            if environ["PATH_INFO"] not in PUBLIC_PATHS:
                 scheme, _, token = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
                 if scheme.lower() != "bearer" or not token:
                     raise Unauthenticated("Send an API key: `Authorization: Bearer ldg_…`; `ledgerd key create` makes one.")

@@ -50,7 +50,7 @@ class AccountRepository:
             "ledger_id": ledger_id, "user_id": user_id, "asset": asset, "min_balance": min_balance,
             "max_balance": max_balance, "metadata": Jsonb(metadata),
         }
-        with self._pool.connection(ctx) as conn, conn.cursor(row_factory=args_row(Account)) as cursor:
+        with self._pool.connection(ctx, writes=True) as conn, conn.cursor(row_factory=args_row(Account)) as cursor:
             account = cursor.execute(self._create, values, prepare=True).fetchone()
         assert account is not None, "INSERT … RETURNING gives its row"
         return account
@@ -61,7 +61,7 @@ class AccountRepository:
         """Change the settings that `changes` names; None when there is no such account. Raises VersionMismatch, Conflict."""
         where = {"ledger_id": ledger_id, "account_id": account_id}
         with (
-            self._pool.connection(ctx) as conn,
+            self._pool.connection(ctx, writes=True) as conn,
             conn.transaction(),
             conn.cursor(row_factory=args_row(Account)) as cursor,
         ):

@@ -56,7 +56,8 @@ class EmbeddedPostgres:
         self._bin_dir = bin_dir
         self._max_connections = max_connections
         self._user = user = _service_user()
-        self._uid, self._gid = (user.pw_uid, user.pw_gid) if user else (None, None)
+        self._uid = user.pw_uid if user else None
+        self._gid = user.pw_gid if user else None
         self._groups: list[int] | None = [] if user else None
         self._lock: IO[str] | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -75,7 +76,18 @@ class EmbeddedPostgres:
             return True
         except FileNotFoundError:
             pass
+        except PermissionError as exc:
+            raise ConfigurationError(f"LEDGERD_DATA_DIR={self.data_dir} belongs to another user: {exc.strerror}") from exc
         return False
+
+    def check_reachable(self) -> None:
+        """Raise ConfigurationError when the user that is to run PostgreSQL cannot enter the data directory, or its parents."""
+        present = next(folder for folder in (self.data_dir, *self.data_dir.parents) if folder.is_dir())
+        if self._user is not None and not self._can("-x", present):
+            raise ConfigurationError(
+                f"LEDGERD_DATA_DIR={self.data_dir} is in a folder that the system user {self._user.pw_name} cannot enter,"
+                " and PostgreSQL does not run as root; choose one outside, such as /var/lib/ledgerd"
+            )
 
     def start(self, report: Callable[[str], None] = lambda _: None) -> None:
         """Start the server, making the cluster first when there is none. Returns when it takes connections.
@@ -138,11 +150,7 @@ class EmbeddedPostgres:
                     shutil.chown(folder, self._user.pw_uid, self._user.pw_gid)
         except OSError as exc:
             raise ConfigurationError(f"LEDGERD_DATA_DIR={self.data_dir}: {exc.strerror}: {exc.filename}") from exc
-        if self._user is not None and not self._can("-x", self._cluster):
-            raise ConfigurationError(
-                f"LEDGERD_DATA_DIR={self.data_dir} is in a folder that the system user {self._user.pw_name} cannot enter,"
-                " and PostgreSQL does not run as root; choose one outside, such as /var/lib/ledgerd"
-            )
+        self.check_reachable()
 
     def _open_lock(self) -> IO[str]:
         return open(self.data_dir / "ledgerd.lock", "r+", encoding="utf-8")

@@ -22,4 +22,4 @@ class HealthRepository:
         with self._pool.connection(ctx) as conn:
             applied = {version for (version,) in conn.execute(self._applied).fetchall()}
         if missing := sorted(self._known - applied):
-            raise Unavailable(f"The database lacks migrations {missing}: run `ledgerd migrate`.")
+            raise Unavailable(f"The database lacks migrations {missing}: run `ledgerd migrate`.", retry_after_s=5)

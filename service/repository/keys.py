@@ -39,7 +39,7 @@ class KeyRepository:
         self, ctx: Context, *, ledger: str, key_id: str, name: str, secret_hash: bytes, scopes: Sequence[str]
     ) -> bool:
         """Store a key; makes the ledger when there is none of that name, and tells whether it did."""
-        with self._pool.connection(ctx) as conn, conn.transaction():
+        with self._pool.connection(ctx, writes=True) as conn, conn.transaction():
             made = conn.execute(self._create_ledger, {"name": ledger}).fetchone() is not None
             key = {"ledger": ledger, "key_id": key_id, "name": name, "secret_hash": secret_hash, "scopes": list(scopes)}
             conn.execute(self._create, key)
@@ -47,7 +47,7 @@ class KeyRepository:
 
     def revoke_key(self, ctx: Context, key_id: str) -> bool:
         """Mark the key revoked, keeping the first time; False when there is none."""
-        with self._pool.connection(ctx) as conn:
+        with self._pool.connection(ctx, writes=True) as conn:
             return conn.execute(self._revoke, {"key_id": key_id}).fetchone() is not None
 
     def count_keys(self, ctx: Context) -> int:

@@ -18,7 +18,7 @@ from psycopg import Connection, waiting
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from service.concurrency.context import Context
-from service.errors import ConfigurationError
+from service.errors import ConfigurationError, OutcomeUnknown
 from service.repository.errors import translate
 
 LONGEST_ACQUIRE_S = 5.0
@@ -61,10 +61,11 @@ class Pool:
         self._pool.close(timeout_s)
 
     @contextmanager
-    def connection(self, ctx: Context) -> Iterator[PgConnection]:
-        """A connection for the block, in autocommit mode.
+    def connection(self, ctx: Context, *, writes: bool = False) -> Iterator[PgConnection]:
+        """A connection for the block, in autocommit mode; `writes` says that the block changes something.
 
-        Raises the error of `ctx` when that ends first, and of psycopg's errors what `translate` makes of them.
+        Raises the error of `ctx` when that ends first, and of psycopg's errors what `translate` makes of them; OutcomeUnknown
+        when the connection breaks while the block writes.
         """
         ctx.check()
         remaining_s = ctx.remaining()
@@ -79,6 +80,8 @@ class Pool:
         try:
             yield conn
         except psycopg.Error as exc:
+            if writes and conn.closed:
+                raise OutcomeUnknown("The change may have been made, or not: read it back before you repeat it.") from exc
             raise translate(exc) from exc
         finally:
             lost = conn.broken

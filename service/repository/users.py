@@ -44,7 +44,7 @@ class UserRepository:
     def create_user(self, ctx: Context, ledger_id: int, *, name: str, email: str, metadata: Mapping[str, Any]) -> User:
         """Insert a user. Raises Conflict for a taken email."""
         values = {"ledger_id": ledger_id, "name": name, "email": email, "metadata": Jsonb(metadata)}
-        with self._pool.connection(ctx) as conn, conn.cursor(row_factory=args_row(User)) as cursor:
+        with self._pool.connection(ctx, writes=True) as conn, conn.cursor(row_factory=args_row(User)) as cursor:
             user = cursor.execute(self._create, values, prepare=True).fetchone()
         assert user is not None, "INSERT … RETURNING gives its row"
         return user
@@ -55,7 +55,7 @@ class UserRepository:
     ) -> User | None:
         """Replace the fields; None when there is no such user. Raises VersionMismatch, Conflict."""
         values = {"ledger_id": ledger_id, "user_id": user_id, "name": name, "email": email, "metadata": Jsonb(metadata)}
-        with self._pool.connection(ctx) as conn, conn.transaction():
+        with self._pool.connection(ctx, writes=True) as conn, conn.transaction():
             if not self._lock_at(conn, ledger_id, user_id, if_version):
                 return None
             with conn.cursor(row_factory=args_row(User)) as cursor:
@@ -67,7 +67,7 @@ class UserRepository:
         The row is locked before its accounts are looked at: a new account needs that lock, so none can slip in between.
         """
         where = {"ledger_id": ledger_id, "user_id": user_id}
-        with self._pool.connection(ctx) as conn, conn.transaction():
+        with self._pool.connection(ctx, writes=True) as conn, conn.transaction():
             if not self._lock_at(conn, ledger_id, user_id, if_version):
                 return False
             row = conn.execute(self._has_open_accounts, where).fetchone()

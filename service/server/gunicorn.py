@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
@@ -43,7 +44,7 @@ def settings(config: Config) -> dict[str, Any]:
         "worker_connections": MOST_CONNECTIONS,
         "keepalive": KEEPALIVE_S,
         "timeout": WORKER_SILENCE_S,
-        "graceful_timeout": int(config.shutdown_timeout_s),
+        "graceful_timeout": ceil(config.shutdown_timeout_s),
         "backlog": 2048,
         "preload_app": False,  # the application must load after gevent has patched
         "http_parser": "python",  # the fast one on the index is below gunicorn's own floor

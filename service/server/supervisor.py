@@ -21,7 +21,7 @@ from service import __version__
 from service.app import open_keys
 from service.concurrency.context import background, with_timeout
 from service.concurrency.primitives import Parking, monotonic
-from service.config import Config
+from service.config import Config, default_data_dir
 from service.errors import ConfigurationError
 from service.repository.connect import server_limits
 from service.repository.embedded import EmbeddedPostgres, die_with_parent
@@ -51,6 +51,7 @@ def serve(config: Config, env: Mapping[str, str], say: Callable[[str], None]) ->
         if url is None:
             database = embedded(config)
             database.start(say)
+            _link_data_dir(config, say)
             stack.callback(database.stop)
             url = database.url
         _check_connections(config, url)
@@ -131,6 +132,14 @@ def _end(web: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         os.killpg(web.pid, signal.SIGKILL)
         web.wait()
+
+
+def _link_data_dir(config: Config, say: Callable[[str], None]) -> None:
+    """Where the data could not be in the checkout (see `default_data_dir`), let `var` lead there: paths then hold anyway."""
+    link = Path.cwd() / "var"
+    if config.data_dir == default_data_dir() != link and not link.is_symlink() and not link.exists():
+        link.symlink_to(config.data_dir)
+        say(f"the data is in {config.data_dir}, where PostgreSQL's user can enter; `var` leads there")
 
 
 def _check_connections(config: Config, url: str) -> None:

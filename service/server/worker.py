@@ -20,6 +20,8 @@ POLL_S = 0.05
 class LedgerWorker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
     """See the module."""
 
+    wsgi: Any
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._idle: set[socket.socket] = set()
@@ -29,7 +31,8 @@ class LedgerWorker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
     def load_wsgi(self) -> None:
         """Load the application, and put between it and gunicorn what tells clients that this worker is to stop."""
         super().load_wsgi()
-        self._application, self.wsgi = self.wsgi, self._call
+        self._application = self.wsgi
+        self.wsgi = self._call
 
     def _call(self, environ: Any, start_response: Any) -> Any:
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:

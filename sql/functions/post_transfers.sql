@@ -29,8 +29,8 @@ CREATE OR REPLACE FUNCTION post_transfers(
 )
 LANGUAGE plpgsql
 -- Plans are made once a connection and must fit a table of any size, also when made while it was empty. So each access
--- below is written such that a lookup of the slots in the primary key is the only plan there is: LATERAL with OFFSET 0 fixes
--- who leads the join; "= ANY (ARRAY[…])" is a lookup that a walk along the whole index cannot serve.
+-- below is written such that a lookup is the only plan there is: LATERAL with OFFSET 0 fixes that the slots lead the join, and
+-- the update goes by the physical address (ctid) of rows that this transaction has locked, so that they cannot move.
 SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off
 SET enable_bitmapscan = off
@@ -44,6 +44,7 @@ DECLARE
     stored_transfer record;
     v_now       timestamptz;
     -- accounts, by slot (every array is filled first: a gap before its first element would shift it against the others)
+    a_address   tid[]    := array_fill(NULL::tid, ARRAY[cardinality(p_accounts)]);
     a_asset     text[]   := array_fill(NULL::text, ARRAY[cardinality(p_accounts)]);
     a_status    text[]   := a_asset;
     a_balance   bigint[] := array_fill(NULL::bigint, ARRAY[cardinality(p_accounts)]);
@@ -75,18 +76,19 @@ DECLARE
     r_outcome   text[] := '{}';
     r_replayed  boolean[] := '{}';
     r_row       int[] := '{}';
-    f int; t int; k int; amount bigint; verdict text;
+    f int; t int; k int; amount bigint; verdict text; written bigint;
 BEGIN
     -- 1. Lock the accounts in (ledger, id) order: two batches can wait for each other, never in a circle.
     v_now := clock_timestamp();
     FOR found IN
-        SELECT slot.n, account.asset, account.status, account.balance, account.held, account.min_balance,
+        SELECT slot.n, account.ctid AS address, account.asset, account.status, account.balance, account.held, account.min_balance,
                account.max_balance, account.version, account.updated_at
         FROM (SELECT * FROM unnest(p_ledgers, p_accounts) WITH ORDINALITY AS slot (ledger_id, id, n)
               ORDER BY slot.ledger_id, slot.id) AS slot,
-             LATERAL (SELECT * FROM accounts WHERE ledger_id = slot.ledger_id AND id = slot.id OFFSET 0
+             LATERAL (SELECT ctid, * FROM accounts WHERE ledger_id = slot.ledger_id AND id = slot.id OFFSET 0
                       FOR NO KEY UPDATE) AS account
     LOOP
+        a_address[found.n] := found.address;
         a_asset[found.n] := found.asset;
         a_status[found.n] := found.status;
         a_balance[found.n] := found.balance;
@@ -200,9 +202,12 @@ BEGIN
     IF n > stored THEN
         UPDATE accounts AS account
         SET balance = new.balance, version = new.version, updated_at = v_now
-        FROM unnest(p_ledgers, p_accounts, a_balance, a_version, a_touched)
-             AS new (ledger_id, id, balance, version, touched)
-        WHERE account.ledger_id = ANY (ARRAY[new.ledger_id]) AND account.id = ANY (ARRAY[new.id]) AND new.touched;
+        FROM unnest(a_address, a_balance, a_version, a_touched) AS new (address, balance, version, touched)
+        WHERE account.ctid = new.address AND new.touched;
+        GET DIAGNOSTICS written = ROW_COUNT;
+        IF written <> cardinality(array_positions(a_touched, true)) THEN
+            RAISE EXCEPTION 'post_transfers changed % accounts of %', written, cardinality(array_positions(a_touched, true));
+        END IF;
 
         INSERT INTO transfers (ledger_id, id, from_account_id, to_account_id, amount, from_version, to_version,
                                from_balance, to_balance, from_held, created_at, asset, reference, metadata)

@@ -144,7 +144,7 @@ def test_a_wrong_setting_is_one_clear_line(settings: dict[str, str], expected: s
 
 
 def test_pools_above_the_servers_connections_are_refused(database_url: str, tmp_path: Path) -> None:
-    """workers × pool size above what the server grants is a problem that `check` prints and `serve` refuses."""
+    """Workers times pool size above what the server grants is a problem that `check` prints and `serve` refuses."""
     settings = {"DATABASE_URL": database_url, "LEDGERD_WORKERS": "100", "LEDGERD_DB_MAX_OPEN": "25"}
     for command in ("check", "serve"):
         done = ledgerd(command, LEDGERD_DATA_DIR=str(tmp_path), **settings)

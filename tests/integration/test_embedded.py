@@ -88,7 +88,7 @@ def test_it_recovers_after_kill_9(postgres: EmbeddedPostgres) -> None:
 def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> None:
     """The error names the setting and the path."""
     (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigurationError, match="LEDGERD_DATA_DIR=.*file/inside: Not a directory"):
+    with pytest.raises(ConfigurationError, match=r"LEDGERD_DATA_DIR=.*file/inside: Not a directory"):
         EmbeddedPostgres(tmp_path / "file" / "inside").start()
 
 

@@ -46,7 +46,9 @@ batches = st.lists(st.lists(requests, min_size=1, max_size=12), min_size=1, max_
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(batches)
-def test_function_and_model_agree(store: PostingRepository, db: psycopg.Connection, given_batches: list[list[PostRequest]]) -> None:
+def test_function_and_model_agree(
+    store: PostingRepository, db: psycopg.Connection, given_batches: list[list[PostRequest]]
+) -> None:
     """Random batches with repeated accounts and keys and every refusal give equal outcomes and equal tables."""
     empty(db)
     model = Model()

@@ -21,7 +21,10 @@ def backend(pool: Pool) -> int:
 
 def end_backends(db: psycopg.Connection) -> None:
     """End every other session of this database, as a restart of the server would."""
-    db.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
+    db.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
 
 
 def test_a_connection_lost_while_idle_is_never_handed_out(pool: Pool, db: psycopg.Connection) -> None:
