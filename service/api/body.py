@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 from wsgiref.types import WSGIEnvironment
 
 from service.errors import FieldError, InvalidInput, MalformedRequest, UnsupportedMediaType
+
+DEEPEST = 100
+_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_BRACKETS = re.compile(rb"[][{}]")
 
 
 def read_object(environ: WSGIEnvironment) -> dict[str, Any]:
@@ -21,12 +26,11 @@ def read_object(environ: WSGIEnvironment) -> dict[str, Any]:
     raw: bytes = environ["wsgi.input"].read(int(length)) if length else _read_chunks(environ)
     if not raw.strip():
         raise MalformedRequest("The body is empty; expected a JSON object.")
+    _check_depth(raw)
     try:
         value = json.loads(raw.decode("utf-8"), object_pairs_hook=_distinct, parse_constant=_refuse_constant)
     except UnicodeDecodeError as exc:
         raise MalformedRequest(f"The body is not UTF-8: byte {exc.start}.") from exc
-    except RecursionError as exc:
-        raise MalformedRequest("The body is nested too deeply.") from exc
     except ValueError as exc:
         reason = f"{exc.msg} at line {exc.lineno}, column {exc.colno}" if isinstance(exc, json.JSONDecodeError) else str(exc)
         raise MalformedRequest(f"The body is not JSON: {reason}.") from exc
@@ -40,6 +44,17 @@ def _read_chunks(environ: WSGIEnvironment) -> bytes:
         return b""
     data: bytes = environ["wsgi.input"].read()
     return data
+
+
+def _check_depth(raw: bytes) -> None:
+    """Raise MalformedRequest for too many brackets within brackets: how many json itself can take differs by its version."""
+    if raw.count(b"[") + raw.count(b"{") <= DEEPEST:
+        return
+    depth = 0
+    for bracket in _BRACKETS.findall(_STRINGS.sub(b"", raw)):
+        depth += 1 if bracket in b"[{" else -1
+        if depth > DEEPEST:
+            raise MalformedRequest(f"The body is nested more than {DEEPEST} levels deep.")
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -22,7 +22,8 @@ CASES = [
      b"Content-Length: 2097152\r\n\r\n", 413, "payload_too_large"),
     ("chunked body",
      b"POST /api/users HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer KEY\r\nContent-Type: application/json\r\n"
-     b"Transfer-Encoding: chunked\r\n\r\n20\r\n" + b'{"name":"A","email":"a@b.example' + b"\r\n2\r\n\"}\r\n0\r\n\r\n", 201, None),
+     b"Transfer-Encoding: chunked\r\n\r\n"
+     b"20\r\n{\"name\":\"A\",\"email\":\"a@b.example\r\n2\r\n\"}\r\n0\r\n\r\n", 201, None),
     ("an empty body", b"POST /api/users HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer KEY\r\n"
      b"Content-Type: application/json\r\nContent-Length: 0\r\n\r\n", 400, "malformed_request"),
 ]

@@ -14,10 +14,12 @@ MANY = 20_000
 
 @pytest.mark.parametrize("first", [None, "ANALYZE", "VACUUM ANALYZE"])
 @pytest.mark.parametrize("early", [2, 30])
-def test_plans_from_empty_tables_stay_lookups(db: psycopg.Connection, database_url: str, first: str | None, early: int) -> None:
+def test_plans_from_empty_tables_stay_lookups(
+    db: psycopg.Connection, database_url: str, first: str | None, early: int
+) -> None:
     """A connection whose plans are from (nearly) empty tables, known as such or not, reads few rows among many later."""
     query = Queries(sql_folder() / "queries").take("post_transfers")
-    for table in ("accounts", "transfers", "idempotency_keys"):  # before any plan: to alter a table, or to analyse it, mends plans
+    for table in ("accounts", "transfers", "idempotency_keys"):  # now, since to alter a table mends plans
         db.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = off)")
     with psycopg.connect(database_url, autocommit=True) as conn:
         insert_accounts(conn, early)

@@ -1,0 +1,97 @@
+"""Who may do what, and the paths that need no key."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from service.app import Application, open_keys
+from service.concurrency.context import background
+from tests.client import ApiClient
+from tests.conftest import make_key
+from tests.serving import wait_until
+
+WRONG_HEADERS = [
+    "", "Bearer", "Bearer ", "Basic dTpw", "ldg_0123456789ab_" + "0" * 64, "Bearer ldg_", "Bearer ldg_x_y",
+    "Bearer ldg_0123456789ab_" + "0" * 64, "Bearer ldg_0123456789ab_" + "0" * 63, "Bearer ldg_0123456789AB_" + "0" * 64,
+]
+
+
+@pytest.mark.parametrize("path", ["/api/users", "/api/users/1", "/api/nothing", "//api/users", "/metrics"])
+@pytest.mark.parametrize("header", WRONG_HEADERS)
+def test_no_path_but_the_probes_opens_without_a_key(application: Application, path: str, header: str) -> None:
+    """401 with a challenge, whether the path exists or not."""
+    reply = ApiClient(application, None).get(path, **({"Authorization": header} if header else {}))
+    assert (reply.status, reply.code) == (401, "unauthenticated")
+    assert reply.headers["WWW-Authenticate"].startswith("Bearer")
+
+
+def test_a_secret_that_differs_in_one_letter_is_refused(application: Application, key: str) -> None:
+    """The id alone opens nothing."""
+    last = "0" if key[-1] != "0" else "1"
+    assert ApiClient(application, key[:-1] + last).get("/api/users").status == 401
+
+
+def test_a_revoked_key_stops_working(application: Application, database_url: str, key: str) -> None:
+    """Within the second that keys are kept."""
+    client = ApiClient(application, key)
+    assert client.get("/api/users").status == 200
+    with open_keys(database_url) as keys:
+        keys.revoke(background(), key.split("_")[1])
+    wait_until(lambda: client.get("/api/users").status == 401, 10)
+
+
+@pytest.mark.parametrize(
+    ("scope", "reads", "writes"), [("read", True, False), ("write", True, True), ("admin", True, True)]
+)
+def test_scopes(application: Application, database_url: str, scope: str, reads: bool, writes: bool) -> None:
+    """Each scope includes those before it; 403 names the one that is missing."""
+    client = ApiClient(application, make_key(database_url, "main", scope))
+    assert (client.get("/api/users").status == 200) is reads
+    reply = client.post("/api/users", {"name": "Ada", "email": "ada@example.com"})
+    assert (reply.status == 201) is writes
+    if not writes:
+        assert (reply.status, reply.code) == (403, "forbidden")
+        assert "'write'" in reply.json["detail"]
+        for other in (
+            client.call("PUT", "/api/users/1", {}), client.call("DELETE", "/api/users/1"), client.post("/api/accounts", {}),
+            client.call("PATCH", "/api/accounts/1", {}), client.post("/api/transfers", {}),
+        ):
+            assert other.code == "forbidden"
+
+
+def test_probes_need_no_key(application: Application) -> None:
+    """/healthz and /readyz answer anyone; /readyz says no once the process is to stop."""
+    client = ApiClient(application, None)
+    assert client.get("/healthz").json == {"status": "ok"}
+    assert client.get("/readyz").json == {"status": "ready"}
+    application.drain()
+    assert client.get("/readyz").code == "unavailable"
+    assert client.get("/healthz").status == 200
+
+
+def test_a_missing_path_and_a_wrong_method(api: ApiClient) -> None:
+    """404 and 405 as problem+json, with the methods that there are."""
+    assert api.get("/api/nothing").code == "not_found"
+    wrong = api.call("DELETE", "/api/transfers")
+    assert (wrong.status, wrong.code) == (405, "method_not_allowed")
+    assert "POST" in wrong.headers["Allow"]
+
+
+def test_every_answer_has_a_request_id(api: ApiClient) -> None:
+    """The client's when it is sane, else a new one; an error tells it too."""
+    assert api.get("/api/users", X_Request_ID="abc-1").headers["X-Request-ID"] == "abc-1"
+    made = api.get("/api/nothing", X_Request_ID="bad id\x7f")
+    assert made.headers["X-Request-ID"] == made.json["request_id"] != "bad id\x7f"
+
+
+def test_nothing_secret_is_logged(api: ApiClient, key: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Neither the key nor what is asked for or sent."""
+    with caplog.at_level(logging.DEBUG, logger="ledgerd"):
+        api.get("/api/users?email=private@example.com")
+        api.post("/api/users", {"name": "Private Name", "email": "private@example.com"})
+    logged = "\n".join(f"{record.getMessage()} {getattr(record, 'fields', '')}" for record in caplog.records)
+    assert "/api/users" in logged
+    for secret in (key, key.rpartition("_")[2], "private"):
+        assert secret not in logged

@@ -1,0 +1,87 @@
+"""The hot routes and Flask's own give equal answers to one table of cases."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from service import app as composition
+from service.app import Application
+from service.config import Config
+from tests.client import ApiClient, Reply
+
+POST, GET = "/api/transfers", "/api/users/"
+GOOD = {"from_account_id": 1, "to_account_id": 2, "amount": 5}
+CASES: list[tuple[str, str, dict[str, Any]]] = [
+    ("POST", POST, {"body": GOOD}),
+    ("POST", POST, {"body": {**GOOD, "reference": "r", "metadata": {"ü": [1, None]}}, "Idempotency_Key": "k1"}),
+    ("POST", POST, {"body": {**GOOD, "reference": "r", "metadata": {"ü": [1, None]}}, "Idempotency_Key": '"k1"'}),
+    ("POST", POST, {"body": GOOD, "Idempotency_Key": "k1"}),
+    ("POST", POST, {"body": GOOD, "Idempotency_Key": ""}),
+    ("POST", POST, {"body": {**GOOD, "amount": 0}}),
+    ("POST", POST, {"body": {**GOOD, "amount": "5", "more": 1}}),
+    ("POST", POST, {"body": {**GOOD, "from_account_id": 2, "to_account_id": 1, "amount": 10**6}}),
+    ("POST", POST, {"body": {**GOOD, "to_account_id": 77}}),
+    ("POST", POST, {"body": {**GOOD, "to_account_id": 1}}),
+    ("POST", POST, {"raw": b""}),
+    ("POST", POST, {"raw": b"[1]"}),
+    ("POST", POST, {"raw": b'{"amount": 1, "amount": 2}'}),
+    ("POST", POST, {"raw": b"x" * (2 << 20)}),
+    ("POST", POST, {"body": GOOD, "Content_Type": "text/plain"}),
+    ("POST", POST, {"body": GOOD, "Authorization": "Bearer nonsense"}),
+    ("POST", POST, {"body": GOOD, "Request_Timeout": "soon"}),
+    ("POST", POST + "?a=1", {"body": GOOD}),
+    ("POST", POST + "/", {"body": GOOD}),
+    ("GET", GET + "1", {}),
+    ("GET", GET + "1?a=1", {}),
+    ("GET", GET + "99", {}),
+    ("GET", GET + "0", {}),
+    ("GET", GET + "01", {}),
+    ("GET", GET + "abc", {}),
+    ("GET", GET + "9" * 30, {}),
+    ("GET", GET + "%C3%BC", {}),
+    ("GET", GET, {}),
+    ("HEAD", GET + "1", {}),
+    ("OPTIONS", GET + "1", {}),
+    ("PATCH", GET + "1", {"body": {}}),
+]
+
+
+@pytest.fixture
+def twins(config: Config, key: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[ApiClient, ApiClient]]:
+    """The application as it is, and one in which Flask answers everything, on one database."""
+    hot = Application(config).open()
+    monkeypatch.setattr(composition, "hot_routes", lambda app, **_: app)
+    plain = Application(config).open()
+    yield ApiClient(hot, key), ApiClient(plain, key)
+    assert hot.close(10) == plain.close(10) == []
+
+
+def comparable(reply: Reply) -> tuple[int, Any, dict[str, str]]:
+    """An answer without what differs from one call to the next."""
+    body = json.loads(reply.body) if reply.body else None
+    for passing in ("id", "created_at", "request_id", "from_version", "to_version", "from_balance", "to_balance"):
+        if isinstance(body, dict) and reply.status < 500 and passing in body:
+            body[passing] = type(body[passing]).__name__
+    skip = ("X-Request-ID", "Content-Length", "Location")
+    return reply.status, body, {name: value for name, value in reply.headers.items() if name not in skip}
+
+
+def test_hot_and_plain_answers_are_equal(twins: tuple[ApiClient, ApiClient]) -> None:
+    """Status, body and headers, for good and bad requests; a key is told apart for each of the two."""
+    hot, plain = twins
+    hot.user()
+    hot.account(min_balance=None)
+    hot.account()
+    for method, path, options in CASES:
+        replies = []
+        for name, client in (("hot", hot), ("plain", plain)):
+            given = dict(options)
+            body = given.pop("body", None)
+            if given.get("Idempotency_Key"):
+                given["Idempotency_Key"] = given["Idempotency_Key"].replace("k1", f"{name}-k1")
+            replies.append(comparable(client.call(method, path, body, **given)))
+        assert replies[0] == replies[1], f"{method} {path} {options}"
