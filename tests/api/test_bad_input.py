@@ -186,7 +186,9 @@ def test_a_wrong_account_id(api: ApiClient, database_url: str, accounts: list[in
     ],
     ids=repr,
 )
-def test_another_wrong_field_of_a_transfer(api: ApiClient, database_url: str, accounts: list[int], more: dict, field: str) -> None:
+def test_another_wrong_field_of_a_transfer(
+    api: ApiClient, database_url: str, accounts: list[int], more: dict, field: str
+) -> None:
     """422 that names it; nothing is posted."""
     before = contents(database_url)
     reply = api.transfer(accounts[0], accounts[1], 1, **more)
@@ -223,7 +225,9 @@ def test_an_id_in_a_path_that_cannot_be_one(api: ApiClient, kind: str, text: str
     assert (reply.status, reply.code) == (404, "not_found")
 
 
-def test_what_another_ledger_has_is_not_there(api: ApiClient, application: Any, database_url: str, accounts: list[int]) -> None:
+def test_what_another_ledger_has_is_not_there(
+    api: ApiClient, application: Any, database_url: str, accounts: list[int]
+) -> None:
     """Users, accounts and transfers of one ledger do not exist for a key of another: not to read, change, list or remove."""
     user = api.user()
     transfer = api.transfer(accounts[0], accounts[1], 5).json

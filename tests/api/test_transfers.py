@@ -23,7 +23,8 @@ def test_a_transfer_tells_both_sides(api: ApiClient, pair: tuple[int, int]) -> N
     made = api.transfer(world, account, 250, reference="order 7", metadata={"n": [1, "ü"]}, asset="USD/2", if_from_version=0)
     assert made.status == 201
     transfer = made.json
-    assert (transfer["from_balance"], transfer["to_balance"], transfer["from_version"], transfer["to_version"]) == (-250, 250, 1, 1)
+    assert (transfer["from_balance"], transfer["to_balance"]) == (-250, 250)
+    assert (transfer["from_version"], transfer["to_version"]) == (1, 1)
     assert (transfer["status"], transfer["asset"], transfer["reference"], transfer["metadata"]) == (
         "posted", "USD/2", "order 7", {"n": [1, "ü"]},
     )

@@ -1,0 +1,113 @@
+"""API keys: checked in constant time, kept for a second, revoked soon."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from service.concurrency.context import Context, background
+from service.errors import NotFound, Unauthenticated
+from service.ledger import keys as module
+from service.ledger.keys import KEPT_S, ApiKey, Keys, Principal
+
+
+class Table:
+    """The keys of a KeyStore in a dictionary; counts how often it is asked."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, ApiKey] = {}
+        self.asked = 0
+
+    def find_keys(self, ctx: Context, key_id: str) -> Sequence[ApiKey]:
+        self.asked += 1
+        return [self.rows[key_id]] if key_id in self.rows else []
+
+    def list_keys(self, ctx: Context) -> Sequence[ApiKey]:
+        return list(self.rows.values())
+
+    def create_key(
+        self, ctx: Context, *, ledger: str, key_id: str, name: str, secret_hash: bytes, scopes: Sequence[str]
+    ) -> bool:
+        now = datetime(2026, 1, 1, tzinfo=UTC)
+        self.rows[key_id] = ApiKey(7, ledger, key_id, name, secret_hash, tuple(scopes), now, None)
+        return True
+
+    def revoke_key(self, ctx: Context, key_id: str) -> bool:
+        if key_id in self.rows:
+            self.rows[key_id] = replace(self.rows[key_id], revoked_at=datetime(2026, 1, 2, tzinfo=UTC))
+        return key_id in self.rows
+
+
+class Clock:
+    """A clock that is turned by hand."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_key_tells_its_ledger_and_scopes() -> None:
+    """Only the hash of the secret is stored."""
+    table = Table()
+    keys = Keys(table)
+    token, _ = keys.create(background(), ledger="main", scopes=["read"])
+    assert keys.authenticate(background(), token) == Principal(7, token.split("_")[1], frozenset({"read"}))
+    (row,) = table.rows.values()
+    assert row.secret_hash == hashlib.sha256(token.split("_")[2].encode()).digest()
+
+
+def test_a_key_is_looked_up_once_a_second() -> None:
+    """And a revoked one is refused when that second is over."""
+    table, clock = Table(), Clock()
+    keys = Keys(table, clock)
+    token, _ = keys.create(background(), ledger="main", scopes=["read"])
+    for _ in range(5):
+        keys.authenticate(background(), token)
+    assert table.asked == 1
+    keys.revoke(background(), token.split("_")[1])
+    keys.authenticate(background(), token)
+    clock.now = KEPT_S
+    with pytest.raises(Unauthenticated):
+        keys.authenticate(background(), token)
+
+
+def test_guesses_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unknown ids push out nothing, and what is kept has a bound."""
+    monkeypatch.setattr(module, "MOST_KEPT", 2)
+    keys = Keys(Table())
+    tokens = [keys.create(background(), ledger="main", scopes=["read"])[0] for _ in range(3)]
+    for token in tokens:
+        keys.authenticate(background(), token)
+    with pytest.raises(Unauthenticated):
+        keys.authenticate(background(), "ldg_" + "0" * 12 + "_" + "0" * 64)
+    assert list(keys._kept) == [token.split("_")[1] for token in tokens[1:]]
+
+
+def test_another_secret_is_refused() -> None:
+    """Also right after the true one was accepted."""
+    keys = Keys(Table())
+    token, _ = keys.create(background(), ledger="main", scopes=["read"])
+    keys.authenticate(background(), token)
+    with pytest.raises(Unauthenticated):
+        keys.authenticate(background(), token[:-64] + "0" * 64)
+
+
+@pytest.mark.parametrize(
+    ("scopes", "may"),
+    [(["read"], ["read"]), (["write"], ["read", "write"]), (["admin"], ["read", "write", "admin"]), ([], [])],
+)
+def test_scopes_include_those_before_them(scopes: list[str], may: list[str]) -> None:
+    """read, write, admin."""
+    principal = Principal(1, "k", frozenset(scopes))
+    assert [scope for scope in ("read", "write", "admin") if principal.may(scope)] == may
+
+
+def test_revoking_an_unknown_key_is_an_error() -> None:
+    """It says where the ids are."""
+    with pytest.raises(NotFound, match="ledgerd key list"):
+        Keys(Table()).revoke(background(), "nobody")

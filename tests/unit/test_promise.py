@@ -1,0 +1,58 @@
+"""Promises: kept or failed once, and who was first when the caller gives up."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from service.concurrency.context import background, with_cancel, with_timeout
+from service.concurrency.promise import Promise
+from service.errors import Overloaded
+
+
+def test_a_value_reaches_the_one_who_waits() -> None:
+    """Whether it is set before or while they wait."""
+    early: Promise[int] = Promise()
+    early.keep(1)
+    assert early.wait(background())
+    late: Promise[int] = Promise()
+    threading.Timer(0.01, late.keep, (2,)).start()
+    assert late.wait(background())
+    assert (early.result(), late.result()) == (1, 2)
+
+
+def test_an_error_is_raised_by_the_result() -> None:
+    """The error that the worker set."""
+    promise: Promise[int] = Promise()
+    promise.fail(Overloaded("full"))
+    assert promise.wait(background())
+    with pytest.raises(Overloaded):
+        promise.result()
+
+
+def test_a_wait_ends_with_the_context() -> None:
+    """By its deadline or by being cancelled; the promise can still be kept."""
+    promise: Promise[int] = Promise()
+    assert not promise.wait(with_timeout(background(), 0.01))
+    ctx = with_cancel(background())
+    threading.Timer(0.01, ctx.cancel).start()
+    assert not promise.wait(ctx)
+    promise.keep(3)
+    assert promise.result() == 3
+
+
+def test_what_is_claimed_cannot_be_withdrawn() -> None:
+    """And the other way round: exactly one of worker and caller wins."""
+    claimed: Promise[int] = Promise()
+    assert claimed.claim()
+    assert not claimed.withdraw()
+    withdrawn: Promise[int] = Promise()
+    assert withdrawn.withdraw()
+    assert not withdrawn.claim()
+
+
+def test_a_result_before_the_time_is_a_mistake() -> None:
+    """It is not there yet."""
+    with pytest.raises(AssertionError, match="before the promise was kept"):
+        Promise[int]().result()
