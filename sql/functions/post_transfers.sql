@@ -43,18 +43,19 @@ DECLARE
     found       record;
     stored_transfer record;
     v_now       timestamptz;
-    -- accounts, by slot (every array is filled first: a gap before its first element would shift it against the others)
-    a_address   tid[]    := array_fill(NULL::tid, ARRAY[cardinality(p_accounts)]);
-    a_asset     text[]   := array_fill(NULL::text, ARRAY[cardinality(p_accounts)]);
-    a_status    text[]   := a_asset;
-    a_balance   bigint[] := array_fill(NULL::bigint, ARRAY[cardinality(p_accounts)]);
-    a_available bigint[] := a_balance;
-    a_floor     bigint[] := a_balance;
-    a_ceiling   bigint[] := a_balance;
-    a_version   bigint[] := a_balance;
-    a_held      bigint[] := a_balance;
+    -- accounts, by slot
+    a_address   tid[];
+    a_asset     text[];
+    a_status    text[];
+    a_balance   bigint[];
+    a_held      bigint[];
+    a_available bigint[];
+    a_floor     bigint[];
+    a_ceiling   bigint[];
+    a_version   bigint[];
     a_touched   boolean[] := array_fill(false, ARRAY[cardinality(p_accounts)]);
-    -- keys, by slot: what is known of each, from the table or from earlier in this batch
+    -- keys, by slot: what is known of each, from the table or from earlier in this batch (filled with nothing first: an array
+    -- with a gap before its first element would be shifted against the others)
     key_count   CONSTANT int := coalesce(cardinality(p_keys), 0);
     k_fingerprint bytea[] := array_fill(NULL::bytea, ARRAY[key_count]);
     k_outcome   text[]   := array_fill(NULL::text, ARRAY[key_count]);
@@ -78,27 +79,15 @@ DECLARE
     r_row       int[] := '{}';
     f int; t int; k int; amount bigint; verdict text; written bigint;
 BEGIN
-    -- 1. Lock the accounts in (ledger, id) order: two batches can wait for each other, never in a circle.
-    v_now := clock_timestamp();
-    FOR found IN
-        SELECT slot.n, account.ctid AS address, account.asset, account.status, account.balance, account.held, account.min_balance,
-               account.max_balance, account.version, account.updated_at
-        FROM (SELECT * FROM unnest(p_ledgers, p_accounts) WITH ORDINALITY AS slot (ledger_id, id, n)
-              ORDER BY slot.ledger_id, slot.id) AS slot,
-             LATERAL (SELECT ctid, * FROM accounts WHERE ledger_id = slot.ledger_id AND id = slot.id OFFSET 0
-                      FOR NO KEY UPDATE) AS account
-    LOOP
-        a_address[found.n] := found.address;
-        a_asset[found.n] := found.asset;
-        a_status[found.n] := found.status;
-        a_balance[found.n] := found.balance;
-        a_held[found.n] := found.held;
-        a_available[found.n] := found.balance - found.held;
-        a_floor[found.n] := found.min_balance;
-        a_ceiling[found.n] := found.max_balance;
-        a_version[found.n] := found.version;
-        v_now := greatest(v_now, found.updated_at);
-    END LOOP;
+    -- 1. Lock the accounts in the order of their slots, which is that of (ledger, id): two batches can wait for each other,
+    --    never in a circle. An account that does not exist is all NULL.
+    SELECT array_agg(account.ctid), array_agg(account.asset), array_agg(account.status), array_agg(account.balance),
+           array_agg(account.held), array_agg(account.balance - account.held), array_agg(account.min_balance),
+           array_agg(account.max_balance), array_agg(account.version), max(account.updated_at)
+    INTO a_address, a_asset, a_status, a_balance, a_held, a_available, a_floor, a_ceiling, a_version, v_now
+    FROM unnest(p_ledgers, p_accounts) AS slot (ledger_id, id)
+    LEFT JOIN LATERAL (SELECT ctid, * FROM accounts WHERE ledger_id = slot.ledger_id AND id = slot.id OFFSET 0
+                       FOR NO KEY UPDATE) AS account ON true;
     -- An account's entries must not go back in time, though this batch may have waited, or the clock been set.
     v_now := greatest(v_now, clock_timestamp());
 

@@ -22,7 +22,7 @@ def backend(pool: Pool) -> int:
 def end_backends(db: psycopg.Connection) -> None:
     """End every other session of this database, as a restart of the server would."""
     db.execute(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
         " WHERE datname = current_database() AND pid <> pg_backend_pid()"
     )
 
