@@ -1,13 +1,12 @@
 """The connection pool, one a worker: bounded in number, idle time and lifetime, and never waited for past a deadline.
 
 A connection that the server has dropped is noticed when it is taken, without asking the server: nothing may be readable on
-an idle connection, so one peek at its socket tells. After such a loss every idle connection is checked in the background.
+an idle connection, so one peek at its socket tells.
 """
 
 from __future__ import annotations
 
 import _socket
-import contextlib
 import select
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from psycopg import Connection, waiting
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from service.concurrency.context import Context
+from service.concurrency.primitives import monotonic
 from service.errors import ConfigurationError, OutcomeUnknown
 from service.repository.errors import translate
 
@@ -46,7 +46,6 @@ class Pool:
             max_waiting=MOST_WAITING,
             reconnect_timeout=RECONNECT_FOR_S,
             configure=self._configure,
-            check=_raise_if_lost,
             open=False,
             name="ledgerd",
         )
@@ -71,7 +70,7 @@ class Pool:
         remaining_s = ctx.remaining()
         wait_s = LONGEST_ACQUIRE_S if remaining_s is None else min(remaining_s, LONGEST_ACQUIRE_S)
         try:
-            conn = self._pool.getconn(wait_s)
+            conn = self._take(wait_s)
         except PoolTimeout as exc:
             ctx.check()
             raise translate(exc) from exc
@@ -84,18 +83,24 @@ class Pool:
                 raise OutcomeUnknown("The change may have been made, or not: read it back before you repeat it.") from exc
             raise translate(exc) from exc
         finally:
-            lost = conn.broken
             self._pool.putconn(conn)
-            if lost:
-                self._drop_lost()
 
     def statistics(self) -> dict[str, int]:
         """The pool's own counters, by name."""
         return self._pool.get_stats()
 
-    def _drop_lost(self) -> None:
-        with contextlib.suppress(psycopg.Error):  # the pool is closed, or has no server to ask: it replaces them by itself
-            self._pool.check()
+    def _take(self, wait_s: float) -> PgConnection:
+        """A connection that is not lost. Lost ones go back, to be replaced, and the next is taken at once.
+
+        (The pool's own `check` pauses for longer and longer between two of them: five seconds for five lost connections.)
+        """
+        end = monotonic() + wait_s
+        while True:
+            conn = self._pool.getconn(end - monotonic())
+            if not _is_lost(conn):
+                return conn
+            conn.close()
+            self._pool.putconn(conn)
 
     def _configure(self, conn: PgConnection) -> None:
         milliseconds = str(int(self._timeout_s * 1000))
@@ -118,19 +123,19 @@ def refuse_blocking_waits() -> None:
         raise ConfigurationError("psycopg was imported before gevent patched the process: it would block the worker")
 
 
-def _raise_if_lost(conn: PgConnection) -> None:
-    """Raise OperationalError when the idle `conn` is readable: the server has closed it or is about to."""
+def _is_lost(conn: PgConnection) -> bool:
+    """Whether the idle `conn` is readable, or broken: the server has closed it or is about to."""
+    if conn.closed:
+        return True
     peek = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, fileno=conn.pgconn.socket)
     try:
         peek.recv(1, _PEEK)
     except BlockingIOError:
-        return
-    except OSError as exc:
-        conn.close()
-        raise psycopg.OperationalError("the connection was lost while idle") from exc
+        return False
+    except OSError:
+        return True
     finally:
         peek.detach()
-    conn.close()
-    raise psycopg.OperationalError("the server has closed the connection")
+    return True
 
 
