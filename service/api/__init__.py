@@ -16,6 +16,7 @@ def create_flask(blueprints: Iterable[Blueprint]) -> Flask:
     """The Flask application. It answers no error itself: each is raised as one of the taxonomy."""
     flask = Flask("service", static_folder=None)
     flask.config["PROPAGATE_EXCEPTIONS"] = True
+    flask.url_map.merge_slashes = False  # `//` would be answered with a redirect, in HTML
     flask.register_error_handler(HTTPException, _raise_in_taxonomy)
     for blueprint in blueprints:
         flask.register_blueprint(blueprint)

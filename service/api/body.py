@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from typing import Any
 from wsgiref.types import WSGIEnvironment
 
 from service.errors import FieldError, InvalidInput, MalformedRequest, UnsupportedMediaType
 
 DEEPEST = 100
-_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*(?:"|\\?\Z)', re.DOTALL)  # one that never ends as well: so no quote is tried twice
 _BRACKETS = re.compile(rb"[][{}]")
 
 
@@ -60,8 +61,7 @@ def _check_depth(raw: bytes) -> None:
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
         name = twice.encode("utf-8", "replace").decode()
         raise InvalidInput(f"The member {name!r} is given more than once.", fields=(FieldError(name, "given more than once"),))
     return value

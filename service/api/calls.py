@@ -116,6 +116,7 @@ def page(
     unknown = given.keys() - {"limit", "cursor", *filters}
     problems = [FieldError(key, "there is no such parameter here") for key in sorted(unknown)]
     problems += [FieldError(key, "given more than once") for key, values in given.items() if len(values) > 1]
+    problems += [FieldError(key, "nothing has a NUL character") for key in filters if "\x00" in "".join(given.get(key, ()))]
     limit = given.get("limit", [str(DEFAULT_LIMIT)])[0]
     if not (limit.isascii() and limit.isdecimal() and len(limit) <= 3 and 1 <= int(limit) <= GREATEST_LIMIT):
         problems.append(FieldError("limit", f"expected a whole number from 1 to {GREATEST_LIMIT}"))

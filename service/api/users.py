@@ -72,6 +72,6 @@ def _if_version(environ: WSGIEnvironment) -> int | None:
     tag = if_match(environ)
     if tag is None:
         return None
-    if tag.isascii() and tag.isdecimal() and len(tag) < 19:
+    if tag.isascii() and tag.isdecimal() and len(tag) < 19 and tag[0] != "0":
         return int(tag)
     raise VersionMismatch(f'No user was ever at version "{tag}".')
