@@ -30,7 +30,7 @@ class Tasks:
         """Start `task` under `name`. Raises ValueError if that name is running, RuntimeError after `stop`."""
         if self._ctx.error() is not None:
             raise RuntimeError(f"cannot start {name}: the tasks are stopped")
-        if name in self._running:
+        if name in self.names():
             raise ValueError(f"a task named {name} is running")
         thread = Thread(target=self._run, args=(name, task), name=name, daemon=True)
         self._running[name] = thread

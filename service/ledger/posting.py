@@ -121,7 +121,7 @@ class Posting:
                 log.info("a batch of %d met contention and is posted again", len(jobs))
             except ConnectionLost:
                 jobs = _resolvable(jobs)
-            except LedgerdError as error:
+            except (Unavailable, DeadlineExceeded) as error:
                 last = error
                 jobs = _fail_untouched(jobs, error)
             except Exception:
@@ -138,7 +138,7 @@ class Posting:
     def _settle_singly(self, jobs: list[_Job]) -> None:
         """The batch failed in a way that no rule foresees: let the request that causes it fail alone."""
         if len(jobs) == 1:
-            jobs[0].promise.fail(Internal("The transfer could not be posted."))
+            jobs[0].promise.fail(_unknown() if jobs[0].may_be_posted else Internal("The transfer could not be posted."))
             return
         for job in jobs:
             self._settle([job])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 
 from service.concurrency.context import background, with_cancel, with_deadline, with_timeout
@@ -16,6 +19,16 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+class Holder:
+    """Something that holds a context and can be watched (a Context has no room for a weak reference)."""
+
+    def __init__(self, ctx: object) -> None:
+        self.ctx = ctx
+
+    def told(self) -> None:
+        """A callback."""
 
 
 def test_a_deadline_ends_a_context() -> None:
@@ -69,6 +82,68 @@ def test_an_ended_child_is_forgotten_by_its_parent() -> None:
         with with_cancel(parent):
             assert len(parent._callbacks) == 1
     assert parent._callbacks == {}
+
+
+def test_a_deadline_that_was_noticed_ends_what_is_derived() -> None:
+    """Whoever looks first announces it to the callbacks and the children, once."""
+    clock, called = Clock(), []
+    parent = with_timeout(background(), 5, clock)
+    child = with_cancel(parent)
+    child.on_done(lambda: called.append("child"))
+    clock.now = 105.0
+    assert called == []
+    for _ in range(2):
+        assert isinstance(parent.error(), DeadlineExceeded)
+    assert called == ["child"]
+    assert isinstance(child.error(), DeadlineExceeded)
+
+
+def test_what_is_derived_from_an_ended_context_has_ended() -> None:
+    """With the same error, from the start."""
+    parent = with_cancel(background())
+    parent.cancel(Overloaded("enough"))
+    assert isinstance(with_timeout(parent, 60).error(), Overloaded)
+
+
+def test_cancelling_a_child_leaves_its_siblings() -> None:
+    """Only what is derived from it ends."""
+    parent = with_cancel(background())
+    child, sibling = with_cancel(parent), with_cancel(parent)
+    child.cancel()
+    assert (parent.error(), sibling.error()) == (None, None)
+
+
+def test_an_ended_context_holds_nothing() -> None:
+    """Neither callbacks nor children: what they hold can be freed while somebody keeps the context."""
+    parent = with_cancel(background())
+    holder = Holder(with_cancel(parent))
+    gone = weakref.ref(holder)
+    parent.on_done(holder.told)
+    parent.cancel()
+    del holder
+    gc.collect()
+    assert parent._callbacks == {}
+    assert gone() is None
+
+
+def test_the_background_holds_no_reference() -> None:
+    """What is derived from it may simply be forgotten."""
+    _ = [with_cancel(background()) for _ in range(3)]
+    assert background()._callbacks == {}
+
+
+def test_a_callback_may_use_its_context() -> None:
+    """Callbacks run outside the lock: one that registers, cancels or derives does not stand still."""
+    ctx, called = with_cancel(background()), []
+
+    def callback() -> None:
+        ctx.cancel()
+        ctx.on_done(lambda: called.append("registered"))
+        called.append(type(with_cancel(ctx).error()))
+
+    ctx.on_done(callback)
+    ctx.cancel()
+    assert called == ["registered", ClientClosedRequest]
 
 
 def test_a_with_block_cancels_at_its_end() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 import pytest
 
@@ -50,6 +51,42 @@ def test_what_is_claimed_cannot_be_withdrawn() -> None:
     withdrawn: Promise[int] = Promise()
     assert withdrawn.withdraw()
     assert not withdrawn.claim()
+
+
+def test_of_worker_and_caller_exactly_one_wins() -> None:
+    """Also when both try at the same moment."""
+    for _ in range(200):
+        promise: Promise[int] = Promise()
+        start, won = threading.Barrier(2), []
+
+        def race(attempt: Callable[[], bool], start: threading.Barrier = start, won: list[bool] = won) -> None:
+            start.wait(10)
+            won.append(attempt())
+
+        threads = [threading.Thread(target=race, args=(attempt,)) for attempt in (promise.claim, promise.withdraw)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(10)
+        assert sorted(won) == [False, True]
+
+
+def test_a_kept_promise_outlives_its_context() -> None:
+    """What is there is told, though the caller's time is up by now."""
+    promise: Promise[int] = Promise()
+    promise.keep(4)
+    ctx = with_cancel(background())
+    ctx.cancel()
+    assert promise.wait(ctx)
+
+
+def test_a_wait_leaves_nothing_in_its_context() -> None:
+    """A context that lives long gathers no callbacks."""
+    promise: Promise[int] = Promise()
+    ctx = with_cancel(background())
+    threading.Timer(0.01, promise.keep, (2,)).start()
+    assert promise.wait(ctx)
+    assert ctx._callbacks == {}
 
 
 def test_a_result_before_the_time_is_a_mistake() -> None:

@@ -11,6 +11,7 @@ from service.concurrency import spawn
 from service.concurrency.context import Context, background
 from service.concurrency.primitives import Parking
 from service.concurrency.spawn import Tasks
+from tests.serving import wait_until
 
 
 def until_cancelled(ctx: Context) -> None:
@@ -79,3 +80,86 @@ def test_a_pause_ends_when_the_tasks_are_stopped(monkeypatch: pytest.MonkeyPatch
     tasks.spawn("failing", task)
     assert failed.wait(10)
     assert tasks.stop(10) == []
+
+
+class Pauses:
+    """Stands for the pauses between two runs: notes how long each was to be, and turns the clock instead."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, stop_after: int) -> None:
+        self.told: list[float] = []
+        self.now = 0.0
+        self.done = threading.Event()
+        monkeypatch.setattr(spawn, "monotonic", lambda: self.now)
+
+        def pause(tasks: Tasks, pause_s: float) -> None:
+            self.told.append(pause_s)
+            self.now += pause_s
+            if len(self.told) == stop_after:
+                tasks._ctx.cancel()
+                self.done.set()
+
+        monkeypatch.setattr(Tasks, "_pause", pause)
+
+
+def test_pauses_double_up_to_the_longest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From 0.1 s to 5 s, and no further."""
+    pauses = Pauses(monkeypatch, 8)
+
+    def task(_: Context) -> None:
+        raise RuntimeError("always")
+
+    tasks = Tasks(background())
+    tasks.spawn("failing", task)
+    assert pauses.done.wait(10)
+    assert tasks.stop(10) == []
+    assert pauses.told == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0])
+
+
+def test_a_long_calm_makes_the_pause_short_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A task that ran for more than CALM_AFTER_S before it failed starts again with the first pause."""
+    pauses = Pauses(monkeypatch, 5)
+    runs: list[int] = []
+
+    def task(_: Context) -> None:
+        runs.append(1)
+        pauses.now += spawn.CALM_AFTER_S + 1 if len(runs) == 4 else 0
+        raise RuntimeError("again")
+
+    tasks = Tasks(background())
+    tasks.spawn("failing", task)
+    assert pauses.done.wait(10)
+    assert tasks.stop(10) == []
+    assert pauses.told == pytest.approx([0.1, 0.2, 0.4, 0.1, 0.2])
+
+
+def test_a_name_is_free_again_when_its_task_has_ended() -> None:
+    """Only a running task keeps its name."""
+    tasks = Tasks(background())
+    tasks.spawn("short", lambda _: None)
+    wait_until(lambda: tasks.names() == [], 10)
+    tasks.spawn("short", until_cancelled)
+    assert tasks.names() == ["short"]
+    assert tasks.stop(10) == []
+
+
+def test_an_error_at_the_end_is_no_failure(caplog: pytest.LogCaptureFixture) -> None:
+    """A task that raises because it was cancelled is neither logged nor started again."""
+    runs: list[int] = []
+
+    def task(ctx: Context) -> None:
+        runs.append(1)
+        until_cancelled(ctx)
+        ctx.check()
+
+    tasks = Tasks(background())
+    tasks.spawn("obedient", task)
+    wait_until(lambda: runs, 10)
+    assert tasks.stop(10) == []
+    assert (len(runs), caplog.records) == (1, [])
+
+
+def test_stopping_twice_does_nothing() -> None:
+    """The second time there is nothing to join."""
+    tasks = Tasks(background())
+    tasks.spawn("one", until_cancelled)
+    assert tasks.stop(10) == tasks.stop(10) == []
