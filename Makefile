@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint bench chaos clean
+.PHONY: help setup run test lint bench race chaos clean
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,14 +21,18 @@ test: $(STAMP) ## run the whole suite on a real PostgreSQL that it starts itself
 chaos: $(STAMP) ## the fault tests at full length
 	@LEDGERD_CHAOS=full $(BIN)/python -m pytest tests/chaos
 
+race: $(STAMP) ## the stress tests of the core for a minute, on threads and on greenlets
+	@$(BIN)/python -m tests.race
+
 lint: $(STAMP) ## style, types, and who may import whom
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-bench: $(STAMP) ## measure posting alone and the hot code paths
+bench: $(STAMP) ## measure posting alone, the core on threads and on greenlets, and the hot code paths
 	@$(BIN)/python -m tests.bench.posting
 	@$(BIN)/python -m pytest tests/bench --benchmark-enable --benchmark-only -q
+	@$(BIN)/python -m tests.core.patched tests/bench/test_core.py --benchmark-enable --benchmark-only -q
 
 clean: ## remove the virtual environment and what tools left behind; data under var/ stays
 	@rm -rf $(VENV) build dist *.egg-info .coverage .hypothesis .benchmarks .mypy_cache .ruff_cache .import_linter_cache

@@ -1,30 +1,31 @@
-"""A bounded channel: values go in at one side and come out at the other, in order, each to one receiver.
+"""A channel: values go in at one side and come out at the other, in order, each to one receiver.
 
 Guarantees:
 
-- It never holds more than `capacity` values; a sender that finds it full is told at once.
-- First come, first served: receivers are woken in the order in which they began to wait.
-- After `close`, receivers drain what is there and then get `ChannelClosed`; a send, or a second close, is an error.
+- It never holds more than `capacity` values. With capacity 0 a send and a receive meet: a send returns when it is received.
+- First come, first served, on both sides.
+- The sender closes. Receivers drain what is there and then get `ChannelClosed`, or the end of their loop; a send on a closed
+  channel, waiting ones among them, and a second close are `ChannelClosed` errors.
+- A call whose context has ended does nothing, even if it could be done at once. A call that is done while its context ends is
+  done: no value is lost or doubled on the way out of a wait, not even where a waiting greenlet is killed.
 
-The design: decide under the lock, wait outside it. A receiver that finds nothing queues up; a sender that finds a queue
-gives its value to the first in it directly, so that no later receiver can take it on the way. A receiver whose time is up
-looks once more under the lock: what it was given meanwhile, it keeps.
+The design: decide under the lock (`handover`), wait outside it.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
-from service.concurrency.context import Context
-from service.concurrency.primitives import Lock, Parking
+from service.concurrency.context import Context, background
+from service.concurrency.handover import NOTHING, Handover, Offer, Waiter
 
 T = TypeVar("T")
 
 
 class WouldBlock(Exception):
-    """The operation cannot be done at once: nothing to receive, or no room to send."""
+    """The operation cannot be done at once: nothing to receive, or nobody and no room to send to."""
 
 
 class ChannelClosed(Exception):
@@ -37,89 +38,117 @@ class ChannelStatistics:
 
     capacity: int
     buffered: int
+    senders_waiting: int
     receivers_waiting: int
     closed: bool
 
 
-class _Receiver(Parking):
-    """A receiver in the queue, and the value it was given."""
+class Channel(Handover, Generic[T]):
+    """See the module. `capacity` is a number of values; ValueError below 0."""
 
-    __slots__ = ("given",)
+    def __init__(self, capacity: int = 0) -> None:
+        if capacity < 0:
+            raise ValueError(f"capacity must be at least 0, not {capacity}")
+        super().__init__(capacity)
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.given: list[object] = []
+    def send(self, ctx: Context, value: T, timeout_s: float | None = None) -> None:
+        """Put `value` in, waiting for room or, with capacity 0, for a receiver.
 
-
-class Channel(Generic[T]):
-    """See the module. `capacity` is at least 1."""
-
-    def __init__(self, capacity: int) -> None:
-        if capacity < 1:
-            raise ValueError(f"capacity must be at least 1, not {capacity}")
-        self._capacity = capacity
-        self._lock = Lock()
-        self._values: deque[T] = deque()
-        self._receivers: deque[_Receiver] = deque()
-        self._closed = False
+        Raises ChannelClosed, TimeoutError when `timeout_s` has passed, or the error of `ctx`: then it was not sent.
+        """
+        ctx.check()
+        with self.lock:
+            if self.closed:
+                raise ChannelClosed("send on a closed channel")
+            if self.put(value):
+                return
+            offer = Offer(Waiter(), value)
+            self.senders[offer] = None
+        self._park(ctx, offer, timeout_s, "nobody received the value")
+        if offer.closed:
+            raise ChannelClosed("send on a closed channel: it was closed while the sender waited")
 
     def send_nowait(self, value: T) -> None:
-        """Put `value` in. Raises WouldBlock when the channel is full, ChannelClosed when it is closed."""
-        with self._lock:
-            if self._closed:
+        """Put `value` in. Raises WouldBlock when that cannot be done at once, ChannelClosed when it is closed."""
+        with self.lock:
+            if self.closed:
                 raise ChannelClosed("send on a closed channel")
-            if self._receivers:
-                receiver = self._receivers.popleft()
-                receiver.given.append(value)
-            elif len(self._values) < self._capacity:
-                self._values.append(value)
-                return
-            else:
-                raise WouldBlock("the channel is full")
-        receiver.wake()
+            if not self.put(value):
+                raise WouldBlock("the channel is full" if self.capacity else "nobody is waiting to receive")
+
+    def receive(self, ctx: Context, timeout_s: float | None = None) -> T:
+        """Wait for a value and take it. Raises ChannelClosed, TimeoutError or the error of `ctx`: then none was taken."""
+        ctx.check()
+        with self.lock:
+            value = self.take()
+            if value is not NOTHING:
+                return cast(T, value)
+            if self.closed:
+                raise ChannelClosed("the channel is closed and drained")
+            offer = Offer(Waiter())
+            self.receivers[offer] = None
+        try:
+            self._park(ctx, offer, timeout_s, "nothing was sent")
+        except BaseException:
+            if offer.waiter.completed is offer and not offer.closed:
+                self.put_back(offer.value)
+            raise
+        if offer.closed:
+            raise ChannelClosed("the channel is closed and drained")
+        return cast(T, offer.value)
 
     def receive_nowait(self) -> T:
         """Take the oldest value. Raises WouldBlock when there is none, ChannelClosed when there will be none."""
-        with self._lock:
-            return self._take()
+        with self.lock:
+            value = self.take()
+            if value is not NOTHING:
+                return cast(T, value)
+            if self.closed:
+                raise ChannelClosed("the channel is closed and drained")
+            raise WouldBlock("the channel is empty")
 
-    def receive(self, ctx: Context) -> T:
-        """Wait for a value and take it. Raises ChannelClosed, or the error of `ctx` when that ends first."""
-        with self._lock:
-            if self._values or self._closed:
-                return self._take()
-            receiver = _Receiver()
-            self._receivers.append(receiver)
-        forget = ctx.on_done(receiver.wake)
-        while not receiver.wait(ctx.remaining()) and ctx.error() is None:
-            pass  # a timed wait may end a little early
-        forget()
-        with self._lock:
-            if receiver.given:
-                return receiver.given[0]  # type: ignore[return-value]  # a sender of this channel put it there
-            if receiver in self._receivers:
-                self._receivers.remove(receiver)
-        ctx.check()
-        raise ChannelClosed("the channel is closed and drained")
+    def receive_batch(self, ctx: Context, most: int, timeout_s: float | None = None) -> list[T]:
+        """Wait for a value, and take it with all others that are there already, `most` in all. Errors as `receive`."""
+        batch = [self.receive(ctx, timeout_s)]
+        with self.lock:
+            while len(batch) < most and (value := self.take()) is not NOTHING:
+                batch.append(cast(T, value))
+        return batch
+
+    def values_until_closed(self, ctx: Context) -> Iterator[T]:
+        """Receive until the channel is closed and drained. Raises the error of `ctx`."""
+        while True:
+            try:
+                value = self.receive(ctx)
+            except ChannelClosed:
+                return
+            yield value
+
+    def __iter__(self) -> Iterator[T]:
+        return self.values_until_closed(background())
 
     def close(self) -> None:
         """Say that nothing more will be sent. Raises ChannelClosed the second time."""
-        with self._lock:
-            if self._closed:
+        with self.lock:
+            if self.closed:
                 raise ChannelClosed("close of a closed channel")
-            self._closed = True
-            receivers, self._receivers = self._receivers, deque()
-        for receiver in receivers:
-            receiver.wake()
+            self.shut()
 
     def statistics(self) -> ChannelStatistics:
         """What the channel holds now."""
-        with self._lock:
-            return ChannelStatistics(self._capacity, len(self._values), len(self._receivers), self._closed)
+        with self.lock:
+            return ChannelStatistics(
+                self.capacity, len(self.values), len(self.senders), len(self.receivers), self.closed
+            )
 
-    def _take(self) -> T:
-        if self._values:
-            return self._values.popleft()
-        if self._closed:
-            raise ChannelClosed("the channel is closed and drained")
-        raise WouldBlock("the channel is empty")
+    def _park(self, ctx: Context, offer: Offer, timeout_s: float | None, missed: str) -> None:
+        """Sleep until `offer` is completed; where it is not, take it back and raise why."""
+        try:
+            ctx.park(offer.waiter, timeout_s)
+        finally:
+            given_up = offer.waiter.give_up()
+            if given_up:
+                self.withdraw(offer)
+        if given_up:
+            ctx.check()
+            raise TimeoutError(f"{missed} within {timeout_s} s")

@@ -1,6 +1,7 @@
-"""The one module that touches `threading` and the clock; the core is written on these names alone.
+"""The one module that touches `threading` and the system's clock; the core is written on these names alone.
 
-Left out on purpose: condition variables. A waiter parks on a lock of its own, so whoever wakes it wakes exactly one.
+Whoever imports it after gevent has patched the process gets greenlets; otherwise threads. Left out on purpose: condition
+variables. A waiter parks on a lock of its own, so whoever wakes it wakes exactly one.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import time
 Lock = threading.Lock
 Thread = threading.Thread
 monotonic = time.monotonic
+current = threading.get_ident  # a number that no other running thread (or greenlet) has
 
 
 class Parking:
@@ -27,10 +29,10 @@ class Parking:
         self._gate.acquire()
 
     def wait(self, timeout_s: float | None = None) -> bool:
-        """Sleep until woken or until `timeout_s` has passed; tells whether it was woken."""
+        """Sleep until woken or until `timeout_s` has passed, perhaps a little less; tells whether it was woken."""
         if timeout_s is None:
             return self._gate.acquire()
-        return self._gate.acquire(timeout=max(timeout_s, 0.0))
+        return self._gate.acquire(timeout=min(max(timeout_s, 0.0), threading.TIMEOUT_MAX))
 
     def wake(self) -> None:
         """Let the waiter go on."""

@@ -10,7 +10,6 @@ from typing import Generic, TypeVar
 
 from service.concurrency.context import Context
 from service.concurrency.primitives import Lock, Parking
-from service.errors import LedgerdError
 
 T = TypeVar("T")
 
@@ -26,7 +25,7 @@ class Promise(Generic[T]):
         self._claimed = False
         self._withdrawn = False
         self._value: T | None = None
-        self._error: LedgerdError | None = None
+        self._error: Exception | None = None
         self.kept = False
 
     def claim(self) -> bool:
@@ -46,7 +45,7 @@ class Promise(Generic[T]):
         self._value, self.kept = value, True
         self._parking.wake()
 
-    def fail(self, error: LedgerdError) -> None:
+    def fail(self, error: Exception) -> None:
         """Set the error and wake the caller."""
         self._error, self.kept = error, True
         self._parking.wake()
@@ -54,10 +53,14 @@ class Promise(Generic[T]):
     def wait(self, ctx: Context) -> bool:
         """Sleep until the promise is kept or `ctx` ends; tells whether it is kept."""
         if not self.kept:
-            forget = ctx.on_done(self._parking.wake)
-            self._parking.wait(ctx.remaining())
-            forget()
+            ctx.park(self._parking)
         return self.kept
+
+    def get(self, ctx: Context) -> T:
+        """Wait, and return the value. Raises the error that was set, or that of `ctx` when it ends first."""
+        if not self.wait(ctx):
+            ctx.check()
+        return self.result()
 
     def result(self) -> T:
         """The value of a kept promise. Raises the error, if that was set instead."""

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -85,26 +85,21 @@ class Posting:
         raise _unknown()
 
     def run_lane(self, ctx: Context) -> None:
-        """Post batch after batch until the channel is closed and drained. The body of a background task."""
+        """Post batch after batch until `close`, and then what waits still. The body of a background task.
+
+        It is not `ctx` that ends it: whatever was taken in gets its outcome.
+        """
         while True:
             try:
-                first = self._waiting.receive(ctx)
+                batch = self._waiting.receive_batch(background(), MOST_IN_A_BATCH)
             except ChannelClosed:
                 return
-            batch = [first, *self._those_waiting(MOST_IN_A_BATCH - 1)]
             self._settle([job for job in batch if _still_wanted(job)])
 
     def close(self) -> None:
         """Take no further requests; the lane ends when those that wait are posted. A second time does nothing."""
         with contextlib.suppress(ChannelClosed):
             self._waiting.close()
-
-    def _those_waiting(self, most: int) -> Iterator[_Job]:
-        try:
-            for _ in range(most):
-                yield self._waiting.receive_nowait()
-        except (WouldBlock, ChannelClosed):
-            return
 
     def _settle(self, jobs: list[_Job]) -> None:
         """Bring every job to an outcome or an error, whatever happens to the database meanwhile."""
@@ -113,7 +108,7 @@ class Posting:
             if not jobs:
                 return
             if pause_s:
-                Parking().wait(pause_s)
+                background().park(Parking(), pause_s)
             try:
                 with with_timeout(background(), self._attempt_timeout_s) as ctx:
                     outcomes = self._store.post_batch(ctx, [job.request for job in jobs])

@@ -1,4 +1,7 @@
-"""Every request has a context with a deadline: `Request-Timeout` seconds, at most the configured maximum."""
+"""Every request has a context: it ends after `Request-Timeout` seconds, the configured maximum, or when the client leaves.
+
+What the request waits for ends with it: its turn in a queue, a connection, a statement at the server.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,8 @@ from collections.abc import Iterable
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from service.concurrency.context import Context, background, with_timeout
-from service.errors import FieldError, InvalidInput
-from service.middleware.environ import CONTEXT, Middleware
+from service.errors import ClientClosedRequest, FieldError, InvalidInput
+from service.middleware.environ import CLIENT_LEFT, CONTEXT, Middleware
 
 _SECONDS = re.compile(r"\d{1,9}(\.\d{1,9})?", re.ASCII)
 
@@ -22,7 +25,14 @@ def deadline(longest_s: float) -> Middleware:
             timeout_s = longest_s if header is None else min(_seconds(header), longest_s)
             ctx: Context = with_timeout(background(), timeout_s)
             environ[CONTEXT] = ctx
-            return app(environ, start_response)
+            on_leave = environ.get(CLIENT_LEFT)
+            if on_leave is None:
+                return app(environ, start_response)
+            forget = on_leave(lambda: ctx.cancel(ClientClosedRequest("The client closed the connection.")))
+            try:
+                return app(environ, start_response)
+            finally:
+                forget()
 
         return with_deadline
 

@@ -8,6 +8,7 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 CONTEXT = "ledgerd.context"  # the request's Context
 REQUEST_ID = "ledgerd.request_id"  # str
+CLIENT_LEFT = "ledgerd.client_left"  # the server's: register a function to be called when the client leaves; unregisters
 PRINCIPAL = "ledgerd.principal"  # who sends it; set by authentication
 
 Middleware = Callable[[WSGIApplication], WSGIApplication]

@@ -1,5 +1,7 @@
 """The connection pool, one a worker: bounded in number, idle time and lifetime, and never waited for past a deadline.
 
+When the context of a block ends, what it does is cancelled at the server (`canceller`).
+
 A connection that the server has dropped is noticed when it is taken, without asking the server: nothing may be readable on
 an idle connection, so one peek at its socket tells.
 """
@@ -14,11 +16,13 @@ from typing import Any
 
 import psycopg
 from psycopg import Connection, waiting
+from psycopg.errors import QueryCanceled
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from service.concurrency.context import Context
 from service.concurrency.primitives import monotonic
 from service.errors import ConfigurationError, OutcomeUnknown
+from service.repository.canceller import Canceller
 from service.repository.errors import translate
 
 LONGEST_ACQUIRE_S = 5.0
@@ -36,6 +40,7 @@ class Pool:
         self, conninfo: str, *, max_open: int, min_idle: int, max_lifetime_s: float, max_idle_s: float, timeout_s: float
     ) -> None:
         self._timeout_s = timeout_s
+        self._canceller = Canceller()
         self._pool: ConnectionPool[PgConnection] = ConnectionPool(
             conninfo,
             kwargs={"autocommit": True, "application_name": "ledgerd", "connect_timeout": 5},
@@ -53,11 +58,13 @@ class Pool:
     def open(self) -> None:
         """Begin to connect, in the background: a database that is down now may be there later."""
         refuse_blocking_waits()
+        self._canceller.open()
         self._pool.open(wait=False)
 
     def close(self, timeout_s: float) -> None:
         """Close every connection, waiting up to `timeout_s` for the pool's own tasks."""
         self._pool.close(timeout_s)
+        self._canceller.close()
 
     @contextmanager
     def connection(self, ctx: Context, *, writes: bool = False) -> Iterator[PgConnection]:
@@ -76,13 +83,19 @@ class Pool:
             raise translate(exc) from exc
         except psycopg.Error as exc:
             raise translate(exc) from exc
+        watch = self._canceller.watch(ctx, conn)
         try:
             yield conn
         except psycopg.Error as exc:
+            if isinstance(exc, QueryCanceled):
+                ctx.check()
             if writes and conn.closed:
                 raise OutcomeUnknown("The change may have been made, or not: read it back before you repeat it.") from exc
+            if conn.closed:
+                ctx.check()  # it was cut, for the server did not answer
             raise translate(exc) from exc
         finally:
+            watch.end()
             self._pool.putconn(conn)
 
     def statistics(self) -> dict[str, int]:

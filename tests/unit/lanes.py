@@ -71,15 +71,6 @@ class Gate:
         self._open.set()
 
 
-class Clock:
-    """A clock that is turned by hand."""
-
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 class Caller:
     """A thread that posts one request."""
 

@@ -9,7 +9,8 @@ from service.errors import ClientClosedRequest, DeadlineExceeded, OutcomeUnknown
 from service.ledger import posting
 from service.ledger.posting import Posting
 from service.ledger.transfers import Posted, Refused
-from tests.unit.lanes import Caller, Clock, Gate, ModelStore, move, wait_for_waiting
+from tests.core.clock import ManualClock
+from tests.unit.lanes import Caller, Gate, ModelStore, move, wait_for_waiting
 
 
 def test_those_that_wait_together_are_one_batch(lane: Posting, store: ModelStore) -> None:
@@ -113,13 +114,13 @@ def test_a_cancelled_caller_is_told_its_cause(lane: Posting, store: ModelStore) 
 
 def test_a_deadline_that_passed_unnoticed_is_seen_by_the_lane(lane: Posting, store: ModelStore) -> None:
     """Though the caller still waits (its timer is late), a request whose time is up is not posted."""
-    gate, clock = Gate(), Clock()
+    gate, clock = Gate(), ManualClock()
     store.faults.append(gate)
     first = Caller(lane, move(), background())
     assert gate.reached.wait(10)
-    late = Caller(lane, move(7), with_timeout(background(), 60, clock))
+    late = Caller(lane, move(7), with_timeout(background(clock), 60))
     wait_for_waiting(lane, 1)
-    clock.now = 61.0
+    clock.turn(61.0)
     gate.open()
     assert isinstance(late.done().error, DeadlineExceeded)
     first.done()

@@ -1,0 +1,99 @@
+"""CPU work in processes of its own.
+
+Guarantees:
+
+- At most `processes` jobs run, and as many again are under way to them; results come in the order of the items.
+- No orphan: a worker process ends when its parent does, even one that is killed with -9 while a job runs.
+- A worker process that dies is an error (BrokenProcessPool), not a wait.
+- Leaving the block early drops what has not begun, and waits for the jobs that run: a process is not interrupted.
+
+It is for processes that gevent has not patched (commands, worker units): in a patched one the pool's pipes would block the
+hub, so it refuses to start there.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from multiprocessing import get_context, parent_process
+from types import TracebackType
+from typing import TypeVar
+
+from service.concurrency.context import Context
+from service.concurrency.primitives import Parking, Thread
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+class ProcessPool:
+    """See the module. Use it in a `with` statement. Raises RuntimeError in a process that gevent has patched."""
+
+    def __init__(self, processes: int | None = None) -> None:
+        """`processes` is the number of cores unless it is given."""
+        if _is_patched():
+            raise RuntimeError("no process pool in a process that gevent has patched: use a command or a worker unit")
+        self._processes = processes or os.cpu_count() or 1
+        # spawned, not forked: a fork would copy locks that other threads hold
+        self._executor = ProcessPoolExecutor(self._processes, mp_context=get_context("spawn"), initializer=_end_with_parent)
+
+    def map(self, ctx: Context, work: Callable[[T], U], items: Iterable[T]) -> Iterator[U]:
+        """`work` of each item, in their order. Raises what it raises, and the error of `ctx` when that ends first.
+
+        `work`, the items and the results must be such as `pickle` takes.
+        """
+        under_way: deque[Future[U]] = deque()
+        try:
+            for item in items:
+                ctx.check()
+                under_way.append(self._executor.submit(work, item))
+                if len(under_way) >= 2 * self._processes:
+                    yield _result(ctx, under_way.popleft())
+            while under_way:
+                yield _result(ctx, under_way.popleft())
+        finally:
+            for future in under_way:
+                future.cancel()
+
+    def close(self) -> None:
+        """Wait for the jobs that run, and for the processes. A second time does nothing."""
+        self._executor.shutdown(wait=True, cancel_futures=True)
+
+    def __enter__(self) -> ProcessPool:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+def _result(ctx: Context, future: Future[U]) -> U:
+    parking = Parking()
+    future.add_done_callback(lambda _: parking.wake())
+    ctx.park(parking)
+    try:
+        return future.result(timeout=0)
+    except TimeoutError:
+        if not future.done():
+            ctx.check()
+        raise  # the job's own
+
+
+def _end_with_parent() -> None:
+    """In a worker: a thread that waits for the parent's end, and then ends this process at once."""
+    Thread(target=_watch_parent, name="watch-parent", daemon=True).start()
+
+
+def _watch_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _is_patched() -> bool:
+    """Whether gevent has patched threads. It is only looked at where it has been imported: the core does not need it."""
+    monkey = sys.modules.get("gevent.monkey")
+    return monkey is not None and bool(monkey.is_module_patched("threading"))

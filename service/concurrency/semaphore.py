@@ -1,0 +1,46 @@
+"""A semaphore: at most so many at once, first come, first served, and never longer than a context allows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from service.concurrency.channel import Channel, WouldBlock
+from service.concurrency.context import Context
+
+
+class Semaphore:
+    """`permits` of them, at least 1. Made of a channel that holds one value for each permit that is taken."""
+
+    def __init__(self, permits: int) -> None:
+        if permits < 1:
+            raise ValueError(f"a semaphore needs at least one permit, not {permits}")
+        self._taken: Channel[None] = Channel(permits)
+
+    def acquire(self, ctx: Context, timeout_s: float | None = None) -> None:
+        """Take a permit, waiting for one. Raises the error of `ctx`, or TimeoutError when `timeout_s` has passed."""
+        self._taken.send(ctx, None, timeout_s)
+
+    def acquire_nowait(self) -> bool:
+        """Take a permit if there is one; tells whether it did."""
+        try:
+            self._taken.send_nowait(None)
+        except WouldBlock:
+            return False
+        return True
+
+    def release(self) -> None:
+        """Give a permit back. Raises RuntimeError where none is taken."""
+        try:
+            self._taken.receive_nowait()
+        except WouldBlock:
+            raise RuntimeError("release of a semaphore of which no permit is taken") from None
+
+    @contextmanager
+    def held(self, ctx: Context, timeout_s: float | None = None) -> Iterator[None]:
+        """A permit for a `with` block. Errors as `acquire`."""
+        self.acquire(ctx, timeout_s)
+        try:
+            yield
+        finally:
+            self.release()

@@ -1,0 +1,135 @@
+"""Ends statements at the server when nobody waits for them any more: the deadline has passed, or the client has left.
+
+A request that is cancelled would otherwise keep its connection, and the server busy, until the statement ends by itself. The
+cancelling is done by workers of its own, since whoever ends a context must not wait for the network.
+
+The race to beat: a request to cancel names a connection, not a statement. One that arrives late would hit the next user of the
+connection. So a connection whose statement was to be cancelled is given back only when that request has been answered, and the
+server has then answered an empty query on it.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+from psycopg import errors as pg
+
+from service.concurrency.channel import WouldBlock
+from service.concurrency.clock import Clock
+from service.concurrency.context import Context, background
+from service.concurrency.pool import WorkerPool
+from service.concurrency.primitives import Lock, Parking
+
+log = logging.getLogger(__name__)
+
+WORKERS = 4
+MOST_WAITING = 1024  # above the pool's connections: none is ever turned away
+CANCEL_TIMEOUT_S = 1.0
+CUT_AFTER_S = 1.0
+
+
+class Canceller:
+    """See the module. Between `open` and `close` it has threads."""
+
+    def __init__(self) -> None:
+        self._workers: WorkerPool | None = None
+
+    def open(self) -> None:
+        """Start the workers."""
+        self._workers = WorkerPool(background(), workers=WORKERS, capacity=MOST_WAITING, name="canceller")
+
+    def close(self) -> None:
+        """Join the workers. A second time does nothing."""
+        if self._workers is not None:
+            self._workers.close()
+            self._workers = None
+
+    def watch(self, ctx: Context, conn: psycopg.Connection[Any]) -> Watch:
+        """From now until `Watch.end`, cancel what `conn` does as soon as `ctx` ends."""
+        watch = Watch(conn)
+        watch.forget = ctx.on_done(lambda: self._begin(watch, ctx.clock))
+        return watch
+
+    def _begin(self, watch: Watch, clock: Clock) -> None:
+        """Called by whoever ends the context: it must not wait."""
+        try:
+            if self._workers is not None:
+                watch.cut_later(clock)
+                self._workers.submit_nowait(watch.cancel)
+        except (WouldBlock, RuntimeError):
+            log.warning("a statement is not cancelled at the server, which ends it by its statement_timeout")
+
+
+class Watch:
+    """The use of a connection under a context."""
+
+    __slots__ = ("_answered", "_conn", "_lock", "_running", "_spare", "forget")
+
+    forget: Callable[[], None]
+
+    def __init__(self, conn: psycopg.Connection[Any]) -> None:
+        self._conn = conn
+        self._lock = Lock()
+        self._running = True
+        self._answered: Parking | None = None
+        self._spare: Callable[[], None] | None = None
+
+    def cancel(self, _: Context) -> None:
+        """In a worker: ask the server to cancel, unless the use has ended."""
+        with self._lock:
+            if not self._running:
+                return
+            answered = self._answered = Parking()
+        try:
+            self._conn.cancel_safe(timeout=CANCEL_TIMEOUT_S)
+        except psycopg.Error as error:
+            log.info("a statement could not be cancelled at the server: %s", error)
+        finally:
+            answered.wake()
+
+    def cut_later(self, clock: Clock) -> None:
+        """The server may be out of reach, or stopped: cut the connection if the use goes on in spite of the cancelling."""
+        with self._lock:
+            if self._running:
+                self._spare = clock.call_at(clock.now() + CUT_AFTER_S, self._cut)
+
+    def end(self) -> None:
+        """No cancelling begins from now on, and one that has begun is waited for. Then the connection is quiet, or closed."""
+        self.forget()
+        with self._lock:
+            self._running = False
+        if self._spare is not None:
+            self._spare()
+        if self._answered is not None:
+            background().park(self._answered)  # cancel() is bounded, and wakes it whatever happens
+            self._settle()
+
+    def _cut(self) -> None:
+        """End the connection under its user's hands: it waits for an answer that does not come."""
+        with self._lock:
+            if self._running and not self._conn.closed:
+                log.warning("the server answers neither a statement nor its cancelling: the connection is cut")
+                end = socket.socket(fileno=self._conn.pgconn.socket)
+                try:
+                    end.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    log.info("a connection that was to be cut was broken already")
+                finally:
+                    end.detach()
+
+    def _settle(self) -> None:
+        """Let a request to cancel that is still on its way hit an empty query instead of the next user's."""
+        for _ in range(2):
+            try:
+                if not self._conn.closed:
+                    self._conn.execute("")
+                return
+            except pg.QueryCanceled:
+                continue
+            except psycopg.Error:
+                break
+        self._conn.close()
