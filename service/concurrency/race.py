@@ -69,6 +69,7 @@ class _Track(Generic[T]):
                 return cast(T, outcome.value)
             errors.append(outcome.error)
             self._start(1)
+        self._ctx.check()  # then they failed because of it
         raise ExceptionGroup(f"none of {len(errors)} attempts succeeded", errors)
 
     def _start(self, number: int) -> None:

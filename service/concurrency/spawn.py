@@ -51,8 +51,8 @@ class Tasks:
                 raise RuntimeError(f"cannot start {name}: the tasks are stopped")
             if name in self._running:
                 raise ValueError(f"a task named {name} is running")
+            thread.start()  # under the lock: `stop` cannot join what has not begun, and a task cannot end before it is listed
             self._running[name] = status, thread
-        thread.start()
 
     def statuses(self) -> list[TaskStatus]:
         """The tasks that run now, or wait to be started again."""

@@ -56,7 +56,8 @@ def _greenlets() -> list[Any]:
     module = sys.modules.get("greenlet")
     if module is None:
         return []
-    return [thing for thing in gc.get_objects() if isinstance(thing, module.greenlet) and bool(thing)]
+    found = [thing for thing in gc.get_objects() if isinstance(thing, module.greenlet)]
+    return [thing for thing in found if thing and thing.parent is not None]  # the root of a thread is not a task
 
 
 def _children() -> dict[Any, str]:

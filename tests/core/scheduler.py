@@ -107,6 +107,12 @@ class Scheduler:
             if task.wakes_at <= self.now:
                 task.waits_for = None
 
+    def kill(self, task: Task, error: type[BaseException] = SystemExit) -> None:
+        """Raise `error` where `task` waits, and let everybody go on."""
+        task.waits_for, task.wakes_at = None, inf
+        task.greenlet.throw(error)
+        self.until_parked()
+
     def step(self) -> None:
         """In a task: let the scheduler choose who goes on."""
         if getcurrent() is not self._main:
@@ -154,8 +160,8 @@ class Scheduler:
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None) -> None:
         for task in self.tasks:
-            if not task.ended and task.greenlet:
-                task.greenlet.throw()  # GreenletExit, so that no stack is left
+            while task.greenlet:
+                task.greenlet.throw()  # GreenletExit, at every switch that its clean-up comes by, so that no stack is left
         self._patches.close()
 
 

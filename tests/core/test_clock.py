@@ -1,0 +1,118 @@
+"""The system's clock: one thread for all that is to be called, which lives while there is something."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from service.concurrency import clock as clock_module
+from service.concurrency.clock import SystemClock
+from service.concurrency.primitives import Parking, monotonic
+from tests.serving import wait_until
+
+
+def timers() -> list[threading.Thread]:
+    """The timer threads."""
+    return [thread for thread in threading.enumerate() if thread.name == "timer"]
+
+
+def test_calls_come_in_the_order_of_their_times() -> None:
+    """Not in the order in which they were asked for, and each once."""
+    clock, called = SystemClock(), []
+    start = monotonic() + 0.02
+    for n in (3, 1, 2):
+        clock.call_at(start + n / 1000, lambda n=n: called.append(n))
+    wait_until(lambda: len(called) == 3, 10)
+    assert called == [1, 2, 3]
+    assert clock.pending() == 0
+
+
+def test_a_time_that_has_passed_is_called_at_once() -> None:
+    """By the timer thread, not by the caller."""
+    clock, callers = SystemClock(), []
+    clock.call_at(monotonic() - 1, lambda: callers.append(threading.current_thread()))
+    wait_until(lambda: callers, 10)
+    assert callers != [threading.current_thread()]
+
+
+def test_a_cancelled_call_is_not_made() -> None:
+    """And a second cancelling does nothing; with nothing left the thread ends."""
+    clock, called = SystemClock(), []
+    cancel = clock.call_at(monotonic() + 60, lambda: called.append(1))
+    cancel()
+    cancel()
+    assert clock.pending() == 0
+    wait_until(lambda: not timers(), 10)
+    assert called == []
+
+
+def test_an_earlier_call_wakes_the_timer() -> None:
+    """Though it sleeps towards a later one."""
+    clock, called = SystemClock(), threading.Event()
+    cancel = clock.call_at(monotonic() + 60, lambda: None)
+    clock.call_at(monotonic() + 0.001, called.set)
+    assert called.wait(10)
+    cancel()
+
+
+def test_one_thread_serves_all() -> None:
+    """However many calls there are."""
+    clock = SystemClock()
+    cancels = [clock.call_at(monotonic() + 60 + n, lambda: None) for n in range(1_000)]
+    assert len(timers()) == 1
+    for cancel in cancels:
+        cancel()
+
+
+def test_cancelled_calls_are_cleared_away() -> None:
+    """At most as many again as are to come, and a few, stay in the list."""
+    clock = SystemClock()
+    keep = clock.call_at(monotonic() + 60, lambda: None)
+    for _ in range(10_000):
+        clock.call_at(monotonic() + 60, lambda: None)()
+        assert len(clock._calls) <= 2 * clock.pending() + clock_module.FEW + 1
+    keep()
+
+
+def test_a_call_that_fails_harms_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    """It is logged, and the timer goes on."""
+    clock, called = SystemClock(), threading.Event()
+    when = monotonic() + 0.005
+    clock.call_at(when, lambda: {}[0])
+    clock.call_at(when, called.set)
+    assert called.wait(10)
+    assert "called at its time failed" in caplog.text
+
+
+def test_a_call_may_ask_for_another() -> None:
+    """It runs outside the lock."""
+    clock, called = SystemClock(), threading.Event()
+    clock.call_at(monotonic(), lambda: (clock.call_at(monotonic(), called.set), None)[1])
+    assert called.wait(10)
+
+
+def test_without_a_thread_nothing_is_pending(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the system gives none, the caller is told, and the next one tries again."""
+    clock = SystemClock()
+
+    def refuse(**_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(clock_module, "Thread", refuse)
+        with pytest.raises(RuntimeError, match="new thread"):
+            clock.call_at(monotonic(), lambda: None)
+    assert clock.pending() == 0
+    called = threading.Event()
+    clock.call_at(monotonic(), called.set)
+    assert called.wait(10)
+
+
+def test_parking_tells_why_it_ended() -> None:
+    """Woken, or for the time; a time that has passed does not wait."""
+    clock, parking = SystemClock(), Parking()
+    assert clock.park(parking, monotonic() - 1) is False
+    assert clock.park(parking, monotonic() + 0.001) is False
+    parking.wake()
+    assert clock.park(parking, monotonic() + 60) is True

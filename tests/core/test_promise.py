@@ -1,0 +1,140 @@
+"""Promises: kept or failed once, and who was first when the caller gives up."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from random import Random
+
+import pytest
+
+from service.concurrency.context import Context, background, with_cancel, with_timeout
+from service.concurrency.promise import Promise
+from service.errors import DeadlineExceeded, Overloaded
+from tests.core.calls import Call
+from tests.core.clock import ManualClock
+from tests.core.scheduler import Scheduler
+
+
+def test_a_value_reaches_the_one_who_waits() -> None:
+    """Whether it is set before or while they wait."""
+    early: Promise[int] = Promise()
+    early.keep(1)
+    assert early.wait(background())
+    late: Promise[int] = Promise()
+    threading.Timer(0.01, late.keep, (2,)).start()
+    assert late.wait(background())
+    assert (early.result(), late.result()) == (1, 2)
+
+
+def test_an_error_is_raised_by_the_result() -> None:
+    """The error that the worker set."""
+    promise: Promise[int] = Promise()
+    promise.fail(Overloaded("full"))
+    assert promise.wait(background())
+    with pytest.raises(Overloaded):
+        promise.result()
+
+
+def test_a_wait_ends_with_the_context() -> None:
+    """By its deadline or by being cancelled; the promise can still be kept."""
+    promise: Promise[int] = Promise()
+    assert not promise.wait(with_timeout(background(), 0.01))
+    ctx = with_cancel(background())
+    threading.Timer(0.01, ctx.cancel).start()
+    assert not promise.wait(ctx)
+    promise.keep(3)
+    assert promise.result() == 3
+
+
+def test_what_is_claimed_cannot_be_withdrawn() -> None:
+    """And the other way round: exactly one of worker and caller wins."""
+    claimed: Promise[int] = Promise()
+    assert claimed.claim()
+    assert not claimed.withdraw()
+    withdrawn: Promise[int] = Promise()
+    assert withdrawn.withdraw()
+    assert not withdrawn.claim()
+
+
+def test_of_worker_and_caller_exactly_one_wins() -> None:
+    """Also when both try at the same moment."""
+    for _ in range(200):
+        promise: Promise[int] = Promise()
+        start, won = threading.Barrier(2), []
+
+        def race(attempt: Callable[[], bool], start: threading.Barrier = start, won: list[bool] = won) -> None:
+            start.wait(10)
+            won.append(attempt())
+
+        threads = [threading.Thread(target=race, args=(attempt,)) for attempt in (promise.claim, promise.withdraw)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(10)
+        assert sorted(won) == [False, True]
+
+
+def test_a_kept_promise_outlives_its_context() -> None:
+    """What is there is told, though the caller's time is up by now."""
+    promise: Promise[int] = Promise()
+    promise.keep(4)
+    ctx = with_cancel(background())
+    ctx.cancel()
+    assert promise.wait(ctx)
+
+
+def test_a_wait_leaves_nothing_in_its_context() -> None:
+    """A context that lives long gathers no callbacks."""
+    promise: Promise[int] = Promise()
+    ctx = with_cancel(background())
+    threading.Timer(0.01, promise.keep, (2,)).start()
+    assert promise.wait(ctx)
+    assert not ctx._callbacks
+
+
+def test_getting_waits_and_gives_the_value() -> None:
+    """Or raises what was set, or the error of the context that ended first."""
+    kept: Promise[int] = Promise()
+    call = Call(kept.get, background())
+    kept.keep(5)
+    assert call.result() == 5
+    failed: Promise[int] = Promise()
+    failed.fail(ValueError("set"))
+    with pytest.raises(ValueError, match="set"):
+        failed.get(background())
+    with pytest.raises(DeadlineExceeded):
+        Promise[int]().get(with_timeout(background(ManualClock()), 0))
+
+
+def test_a_promise_meets_its_deadline_in_any_interleaving() -> None:
+    """The caller has the value, or has withdrawn and the worker knows; never both, never neither."""
+    outcomes = set()
+    for seed in range(200):
+        with Scheduler(Random(seed).randrange) as run:
+            promise: Promise[int] = Promise()
+            ctx = with_cancel(run.ctx)
+
+            def call(promise: Promise[int] = promise, ctx: Context = ctx) -> str:
+                if promise.wait(ctx):
+                    return "kept"
+                return "withdrawn" if promise.withdraw() else "unknown"
+
+            def work(promise: Promise[int] = promise) -> bool:
+                if not promise.claim():
+                    return False
+                promise.keep(1)
+                return True
+
+            caller, worker = run.spawn(call), run.spawn(work)
+            run.spawn(ctx.cancel)
+            run.until_done()
+            outcomes.add(caller.result())
+            assert worker.result() == (caller.result() != "withdrawn")
+    assert outcomes == {"kept", "withdrawn", "unknown"}
+
+
+def test_a_result_before_the_time_is_a_mistake() -> None:
+    """It is not there yet."""
+    with pytest.raises(AssertionError, match="before the promise was kept"):
+        Promise[int]().result()
