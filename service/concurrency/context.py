@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from math import isnan
 from types import TracebackType
 from typing import Generic, TypeVar
 
@@ -59,6 +60,8 @@ class Context:
         self._parent = parent
         self._values: dict[Key[object], object] | None = None
         self.deadline = deadline
+        if deadline is not None and isnan(deadline):  # every comparison with it would be false
+            raise ValueError("a deadline or a timeout must be a number of seconds, not NaN")
         if parent is None:
             return
         self._values = parent._values
@@ -271,13 +274,13 @@ def with_cancel(parent: Context) -> Context:
 
 
 def with_timeout(parent: Context, timeout_s: float) -> Context:
-    """A context that ends after `timeout_s` seconds, or with `parent`."""
+    """A context that ends after `timeout_s` seconds (at once if that is not above 0), or with `parent`. ValueError for NaN."""
     clock = parent.clock
     return Context(parent, clock.now() + timeout_s, clock)
 
 
 def with_deadline(parent: Context, deadline: float) -> Context:
-    """A context that ends when the clock of `parent` shows `deadline`, or with `parent`."""
+    """A context that ends when the clock of `parent` shows `deadline`, or with `parent`. Raises ValueError for NaN."""
     return Context(parent, deadline, parent.clock)
 
 

@@ -74,7 +74,9 @@ class Pipeline:
         return out
 
     def merge(self, *sources: Channel[T]) -> Channel[T]:
-        """The values of all `sources`, each as it comes: the order within one source is kept."""
+        """The values of all `sources`, each as it comes: the order within one source is kept. Raises ValueError for none."""
+        if not sources:
+            raise ValueError("merge needs at least one source")
         out: Channel[T] = self._output("merge")
         closing = _Closing(out, len(sources))
         for source in sources:

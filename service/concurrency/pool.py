@@ -41,6 +41,8 @@ class _Job(Generic[T]):
             value = self.run(ctx)
         except Exception as error:  # noqa: BLE001  # it is the submitter's
             self.promise.fail(error)
+        except BaseException as ended:  # noqa: BLE001  # a job that calls exit(), or a greenlet that was killed
+            self.promise.fail(RuntimeError(f"the job was ended by {ended!r}"))
         else:
             self.promise.keep(value)
 

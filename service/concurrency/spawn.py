@@ -2,8 +2,8 @@
 
 A task is a function that takes a context and returns when that is cancelled. Guarantees:
 
-- An error of a task is logged with its traceback and ends nothing else. Where that is asked for, the task is started again
-  after a pause that doubles from 0.1 s up to 5 s, and is short again after 30 s without an error.
+- An error of a task, of whatever kind, is logged with its traceback and ends nothing else. Where that is asked for, the task
+  is started again after a pause that doubles from 0.1 s up to 5 s, and is short again after 30 s without an error.
 - `statuses` tells what runs, since when, and what went wrong last. A name belongs to one running task.
 - `stop` cancels and joins all of them, and names those that did not end in time.
 """
@@ -31,7 +31,7 @@ class TaskStatus:
     name: str
     started_at: float
     failures: int = 0
-    last_error: Exception | None = None
+    last_error: BaseException | None = None
 
 
 class Tasks:
@@ -86,7 +86,7 @@ class Tasks:
             status.started_at = self._ctx.clock.now()
             try:
                 task(self._ctx)
-            except Exception as error:
+            except BaseException as error:  # a task that calls exit() too: nothing may end unseen
                 if self._ctx.error() is not None:
                     return
                 status.failures, status.last_error = status.failures + 1, error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from itertools import pairwise
 from random import Random
 from typing import Any
 
@@ -163,6 +165,68 @@ def test_a_late_result_says_nothing(breaker: Breaker, clock: ManualClock) -> Non
     with pytest.raises(OSError, match="failed"):
         breaker.call(slow, True)
     assert breaker.state is State.HALF_OPEN
+
+
+def test_an_observer_that_fails_changes_nothing(clock: ManualClock, caplog: pytest.LogCaptureFixture) -> None:
+    """Its error is logged; the caller gets what the call gave."""
+
+    def observe(_old: State, new: State) -> None:
+        raise LookupError(f"no place for {new.value}")
+
+    breaker = Breaker(failures=1, window_s=1, open_s=1, clock=clock, on_change=observe)
+    failing(breaker)
+    clock.advance(1)
+    assert breaker.call(ok) == "ok"
+    errors = [record.exc_info[1] for record in caplog.records if record.exc_info]
+    assert [str(error) for error in errors] == ["no place for open", "no place for half-open", "no place for closed"]
+
+
+def test_an_observer_may_call_the_breaker(clock: ManualClock) -> None:
+    """What that changes is told afterwards, in order."""
+    told: list[str] = []
+
+    def observe(_old: State, new: State) -> None:
+        told.append(new.value)
+        if new is State.OPEN and len(told) == 1:
+            clock.advance(1)
+            breaker.call(ok)
+
+    breaker = Breaker(failures=1, window_s=1, open_s=1, clock=clock, on_change=observe)
+    failing(breaker)
+    assert told == ["open", "half-open", "closed"]
+
+
+def test_changes_are_told_in_order_in_any_interleaving() -> None:
+    """Each begins with the state that the one before ended with, and no two are told at once."""
+    for seed in range(200):
+        with Scheduler(Random(seed).randrange) as run:
+            told: list[tuple[State, State]] = []
+            inside: list[int] = []
+
+            def observe(
+                old: State, new: State, run: Scheduler = run, told: list[Any] = told, inside: list[int] = inside
+            ) -> None:
+                assert not inside
+                inside.append(1)
+                run.step()
+                told.append((old, new))
+                inside.pop()
+
+            breaker = Breaker(failures=1, window_s=1, open_s=1e-9, clock=run.ctx.clock, on_change=observe)
+
+            def use(breaker: Breaker = breaker, run: Scheduler = run) -> None:
+                for task in (fail, ok, fail):
+                    with suppress(OSError, BreakerOpen):
+                        breaker.call(task)
+                    run.now += 1
+
+            for _ in range(3):
+                run.spawn(use)
+            run.until_done()
+            assert told
+            assert told[0][0] is State.CLOSED
+            assert all(before[1] is after[0] for before, after in pairwise(told))
+            assert told[-1][1].value == breaker._state.value
 
 
 @pytest.mark.parametrize("settings", [(0, 1, 1), (1, 0, 1), (1, 1, 0)])

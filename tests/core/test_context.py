@@ -29,6 +29,13 @@ def test_a_deadline_ends_a_context() -> None:
     assert ctx.remaining() == 0
 
 
+def test_a_time_that_is_no_number_is_refused() -> None:
+    """Every comparison with it would be false, so it would never end."""
+    for derive in (with_timeout, with_deadline):
+        with pytest.raises(ValueError, match="not NaN"):
+            derive(background(), float("nan"))
+
+
 def test_a_derived_context_ends_no_later_than_its_parent() -> None:
     """The earlier deadline counts, whichever has it; without one there is no rest to tell."""
     root = background(ManualClock(100))

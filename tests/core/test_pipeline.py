@@ -196,6 +196,8 @@ def test_settings_that_make_no_sense_are_refused() -> None:
         Pipeline(background(), capacity=0)
     with pytest.raises(ValueError, match="at least one worker"), Pipeline(background()) as line:
         line.stage(line.generate([1]), double, workers=0)
+    with pytest.raises(ValueError, match="at least one source"), Pipeline(background()) as line:
+        line.merge()
 
 
 @given(values=st.lists(st.integers(), max_size=60), workers=st.integers(1, 4), capacity=st.integers(1, 5))

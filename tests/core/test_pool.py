@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from random import Random
 
@@ -96,6 +97,15 @@ def test_a_withdrawn_job_does_not_run() -> None:
         assert promise.withdraw()
         gate.set()
     assert ran == []
+
+
+def test_a_job_that_calls_exit_ends_alone() -> None:
+    """Whoever submitted it is told, and the worker goes on."""
+    with WorkerPool(background(), workers=1, capacity=2) as pool:
+        promise = pool.submit(background(), lambda _: sys.exit(3))
+        with pytest.raises(RuntimeError, match=r"the job was ended by SystemExit\(3\)"):
+            promise.get(background())
+        assert pool.submit(background(), lambda _: 1).get(background()) == 1
 
 
 def test_a_pool_of_nobody_is_a_mistake() -> None:

@@ -57,6 +57,24 @@ def test_a_task_that_fails_is_logged_and_started_again(
     assert all(record.exc_info for record in caplog.records)
 
 
+def test_a_task_that_calls_exit_is_started_again(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """No way out of a task goes unseen."""
+    monkeypatch.setattr(spawn, "FIRST_PAUSE_S", 0.001)
+    exits, ended = iter([SystemExit(1)]), threading.Event()
+
+    def task(_: Context) -> None:
+        for error in exits:
+            raise error
+        ended.set()
+
+    tasks = Tasks(background())
+    with caplog.at_level(logging.ERROR):
+        tasks.spawn("leaving", task)
+        assert ended.wait(10)
+        assert tasks.stop(10) == []
+    assert [record.getMessage()[:30] for record in caplog.records] == ["background task leaving failed"]
+
+
 def test_a_task_that_does_not_end_is_told() -> None:
     """`stop` waits as long as it may and names what is left."""
     release = threading.Event()
