@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint bench race chaos clean
+.PHONY: help setup run test lint bench race chaos fuzz clean
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ chaos: $(STAMP) ## the fault tests at full length
 
 race: $(STAMP) ## the stress tests of the core for a minute, on threads and on greenlets
 	@$(BIN)/python -m tests.race
+
+fuzz: $(STAMP) ## mutated requests to the request loop for ten minutes, beside gunicorn's own worker
+	@$(BIN)/python -m tests.loop.fuzz
 
 lint: $(STAMP) ## style, types, and who may import whom
 	@$(BIN)/ruff check .

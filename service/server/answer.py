@@ -68,7 +68,7 @@ class Answer:
         assert self._status is not None, "start was called"
         silent = self._method == "HEAD" or self._status[:3] in _WITHOUT_BODY or self._status[:1] == "1"
         head = "HTTP/1.1 " + self._status + _usual_fields(self.last)
-        length = None
+        length, lines = None, 5
         for name, value in self._headers:
             lower = name.lower()
             if lower == "content-length":
@@ -76,10 +76,11 @@ class Answer:
             elif lower in hop_headers:
                 continue
             head += name + ": " + value + "\r\n"
+            lines += 1
         if silent or length != str(len(content)):
             return None
         head += "\r\n"
-        if _HEAD.fullmatch(head) is None:
+        if _HEAD.fullmatch(head) is None or head.count("\n") != lines:
             raise InvalidResponseHeader("a name or a value that no header can have")
         return head.encode("latin-1")
 
@@ -88,7 +89,9 @@ class Answer:
             self._write(piece)
         stream = self._streamed()
         stream.close()
-        self.last = bool(stream.should_close())
+        promised = stream.response_length
+        cut = promised is not None and stream.sent < promised and self._method != "HEAD"  # the client waits for the rest
+        self.last = cut or bool(stream.should_close())
 
     def _write(self, piece: bytes) -> None:
         self._streamed().write(piece)

@@ -23,7 +23,7 @@ from gevent.hub import get_hub
 KEEPALIVE_S = 75.0  # above the idle time of the proxies in front, so that they close first
 HEAD_TIMEOUT_S = 10.0
 BODY_TIMEOUT_S = 10.0  # and a second more for each SLOWEST_BYTES_PER_S
-SEND_TIMEOUT_S = 10.0  # likewise
+SEND_TIMEOUT_S = 30.0  # without any progress
 SLOWEST_BYTES_PER_S = 4096
 LINGER_S = 1.0  # a draining worker waits so long for the next request of a connection that was just in use
 LINGER_BYTES = 1 << 20  # what is read and thrown away at the end of a connection
@@ -95,10 +95,10 @@ class Connection:
 
     def _send_slowly(self, rest: memoryview) -> None:
         before = self.phase, self.deadline
-        self.enter(Phase.SENDING, SEND_TIMEOUT_S + len(rest) / SLOWEST_BYTES_PER_S)
         writable = self._hub.loop.io(self.sock.fileno(), WRITE)
         try:
             while rest:
+                self.enter(Phase.SENDING, SEND_TIMEOUT_S)
                 self._hub.wait(writable)
                 with suppress(BlockingIOError):
                     rest = rest[self.sock.send(rest) :]
