@@ -49,6 +49,12 @@ def _serve(_options: argparse.Namespace) -> int:
     return serve(Config.from_env(os.environ), os.environ, _say)
 
 
+def _web(_options: argparse.Namespace) -> int:
+    # The same process goes on as another program: systemd's main process and sockets stay, and nothing that gevent has to
+    # patch first has been imported there.
+    os.execv(sys.executable, [sys.executable, "-m", "service.server"])  # noqa: S606  # no shell is the point
+
+
 def _migrate(_options: argparse.Namespace) -> int:
     with _database(Config.from_env(os.environ)) as url:
         steps = migrate(url, sql_folder(), _say)
@@ -177,6 +183,12 @@ def _parser() -> argparse.ArgumentParser:
         return added
 
     command("serve", _serve, "Run everything: the embedded database when DATABASE_URL is unset, migrations, the web server.")
+    command(
+        "web",
+        _web,
+        "Run the web server alone in the foreground, on DATABASE_URL. It serves once `ledgerd migrate` has been run. It takes"
+        " a socket of systemd (LISTEN_FDS), else it listens on LEDGERD_BIND; it tells systemd its state (Type=notify).",
+    )
     command("migrate", _migrate, "Bring the database up to date; safe to repeat, and for several processes at once.")
     check = command("check", _check, "Print the effective configuration, secrets masked, and every problem with it.")
     check.add_argument("--json", action="store_true", help="print JSON")

@@ -1,25 +1,28 @@
-"""`python -m service.server`: gunicorn with the settings of the environment, on DATABASE_URL."""
+"""`python -m service.server`: what `ledgerd web` becomes, the web part alone, on the DATABASE_URL of the environment.
+
+Neither this module nor what it imports may import the application, psycopg or service.concurrency: see the package.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
 
-from service.config import Config
 from service.errors import ConfigurationError
+from service.server.exit_status import ExitStatus
 from service.server.gunicorn import Server
 
 
 def main() -> int:
-    """Serve until a signal ends it."""
+    """Serve until a signal ends it; see ExitStatus."""
     try:
-        config = Config.from_env(os.environ)
+        server = Server(os.environ)
     except ConfigurationError as error:
         for problem in error.problems:
             print(f"ledgerd: {problem}", file=sys.stderr)
-        return 2
-    Server(config).run()
-    return 0
+        return ExitStatus.PROBLEM
+    server.run()
+    return ExitStatus.STOPPED
 
 
 if __name__ == "__main__":

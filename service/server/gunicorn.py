@@ -2,37 +2,59 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import ceil
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
 
 from service.config import Config
+from service.errors import ConfigurationError
+from service.server.arbiter import LedgerArbiter
+from service.server.connection import KEEPALIVE_S
+from service.telemetry.logging import configure_logging
 
 MOST_CONNECTIONS = 4096  # a worker; above the posting queue, so that overload is answered and not left to wait
-KEEPALIVE_S = 75  # above the idle time of the proxies in front, so that they close first
 WORKER_SILENCE_S = 30  # a worker that has not been heard of for so long is replaced
 
 
 class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
     """The application that gunicorn runs. It is made in each worker, after gevent has patched it."""
 
-    def __init__(self, config: Config) -> None:
-        self._config = config
+    def __init__(self, env: Mapping[str, str]) -> None:
+        """Raises ConfigurationError with every problem of the settings in `env`."""
+        self._env = env
+        self.config = self._read()
         super().__init__()
+
+    def _read(self) -> Config:
+        config = Config.from_env(self._env)
+        if config.database_url is None:
+            raise ConfigurationError("DATABASE_URL is not set; `ledgerd serve` brings a database along")
+        return config
+
+    def run(self) -> None:
+        """Serve until a signal; ends the process with an ExitStatus."""
+        configure_logging(self.config.log_level)
+        LedgerArbiter(self).run()
+
+    def read_again(self) -> None:
+        """For a reload: the settings of the environment and of credential files as they are now.
+
+        Raises ConfigurationError, and then keeps those of before.
+        """
+        self.config = self._read()
 
     def load_config(self) -> None:
         """gunicorn's hook: its settings."""
-        for name, value in settings(self._config).items():
+        for name, value in settings(self.config).items():
             self.cfg.set(name, value)
 
     def load(self) -> Any:
         """gunicorn's hook, in the worker: the WSGI application, with its pool and its tasks started."""
         from service.app import Application
-        from service.telemetry.logging import configure_logging
 
-        configure_logging(self._config.log_level)
-        return Application(self._config).open()
+        return Application(self.config).open()
 
 
 def settings(config: Config) -> dict[str, Any]:
@@ -42,7 +64,7 @@ def settings(config: Config) -> dict[str, Any]:
         "workers": config.workers,
         "worker_class": "service.server.worker.LedgerWorker",
         "worker_connections": MOST_CONNECTIONS,
-        "keepalive": KEEPALIVE_S,
+        "keepalive": int(KEEPALIVE_S),  # above 0: connections are kept; for how long is the request loop's own business
         "timeout": WORKER_SILENCE_S,
         "graceful_timeout": ceil(config.shutdown_timeout_s),
         "backlog": 2048,

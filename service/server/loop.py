@@ -61,7 +61,7 @@ class RequestLoop(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
         conn = Connection(client)
         self.connections.add(conn)
         try:
-            unusual = self._serve(conn, self._base_environ(listener, conn, addr), self._schemes(addr and addr[0]))
+            unusual = self._serve_plain(conn, self._base_environ(listener, conn, addr), self._schemes(addr and addr[0]))
             if unusual:
                 super().handle(listener, HandedOn(conn, unusual), addr)
             conn.linger()
@@ -84,7 +84,7 @@ class RequestLoop(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
         """gunicorn's bound on waiting for a request. The connection has its own."""
         yield
 
-    def _serve(self, conn: Connection, base: dict[str, Any], schemes: dict[str, str]) -> bytes:
+    def _serve_plain(self, conn: Connection, base: dict[str, Any], schemes: dict[str, str]) -> bytes:
         """Answer plain requests to the end of the connection, or to one that is not plain: what has been read of that."""
         data = b""
         while True:
