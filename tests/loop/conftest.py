@@ -16,20 +16,21 @@ from tests.loop.exchange import exchange
 from tests.serving import clean_env, free_port, http_status, wait_until
 
 OURS = "service.server.loop.RequestLoop"
+ECHO = "tests.loop.application:application"
 GUNICORNS = "gunicorn.workers.ggevent.GeventWorker"
 
 
 class Server:
     """gunicorn with one worker of a class, on a free port."""
 
-    def __init__(self, worker: str, log: Path, *options: str, **env: str) -> None:
+    def __init__(self, worker: str, log: Path, *options: str, application: str = ECHO, **env: str) -> None:
         self.port = free_port()
         self.log = log
         command = [
             sys.executable, "-m", "tests.loop.gunicorn", "--worker-class", worker, "--bind", f"127.0.0.1:{self.port}",
             "--workers", "1", "--keep-alive", "75", "--worker-connections", "4096", "--http-parser", "python",
             "--no-control-socket", "--graceful-timeout", "5", "--log-level", "warning", *options,
-            "tests.loop.application:application",
+            application,
         ]
         with open(log, "wb") as out:
             self.process = subprocess.Popen(command, env=clean_env(**env), stdout=out, stderr=out)
@@ -51,9 +52,9 @@ class Server:
 
 
 @contextmanager
-def served(worker: str, log: Path, *options: str, **env: str) -> Iterator[Server]:
+def served(worker: str, log: Path, *options: str, application: str = ECHO, **env: str) -> Iterator[Server]:
     """A server for a `with` block."""
-    server = Server(worker, log, *options, **env)
+    server = Server(worker, log, *options, application=application, **env)
     try:
         yield server.wait_ready()
         server.stop()
