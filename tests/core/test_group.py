@@ -280,3 +280,27 @@ def test_an_ended_context_waits_for_no_group() -> None:
     ctx.cancel()
     with pytest.raises(ClientClosedRequest):
         WaitGroup().wait(ctx)
+
+
+def test_an_error_like_the_cancellation_is_an_error() -> None:
+    """Quiet is only the context's own: a task that fails with one of the same kind is told."""
+    own = NotFound("its own")
+
+    def fails(ctx: Context) -> None:
+        ctx.done.wait()
+        raise own
+
+    with pytest.raises(NotFound, match="its own") as raised, Group(background()) as group:
+        group.spawn(fails)
+        group.cancel(NotFound("over"))
+    assert group.errors == [raised.value] == [own]
+    late = DeadlineExceeded("the task's own")
+
+    def is_late(ctx: Context) -> None:
+        ctx.done.wait()
+        raise late
+
+    with pytest.raises(DeadlineExceeded, match="the task's own"), Group(background()) as group:
+        group.spawn(is_late)
+        group.cancel(NotFound("over"))
+    assert group.errors == [late]

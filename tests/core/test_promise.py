@@ -53,7 +53,10 @@ def test_what_is_claimed_cannot_be_withdrawn() -> None:
     claimed: Promise[int] = Promise()
     assert claimed.claim()
     assert not claimed.withdraw()
+    assert claimed.claim()
     withdrawn: Promise[int] = Promise()
+    assert withdrawn.withdraw()
+    assert not withdrawn.claim()
     assert withdrawn.withdraw()
     assert not withdrawn.claim()
 
