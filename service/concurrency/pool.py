@@ -3,7 +3,8 @@
 Guarantees:
 
 - At most `workers` jobs run and `capacity` wait; `submit` waits for room, `submit_nowait` does not.
-- Every job that was taken in ends: with its value, its error, or, when the pool is cancelled before its turn, that error.
+- Every job that was taken in ends: with its value, its error, or, when the pool is cancelled before its turn, that error. None
+  begins after the pool has been cancelled.
   An error of a job is its own and ends no worker. (A worker whose greenlet is killed while it has no job is not replaced.)
 - `close` lets every job end and joins the workers; so does the end of a `with` block. An error in the block cancels first.
 
