@@ -5,7 +5,7 @@ it is half-open: one call at a time passes as a probe; success closes the breake
 It!, 2007, chapter "Stability Patterns".) Guarantees:
 
 - Which errors count as failures is the caller's choice. One that does not count is no success either: a probe that ends with
-  it decides nothing, and the next call is the probe.
+  it decides nothing, and the next call is the probe. The same holds for one that is killed, and where `counts` itself raises.
 - A call that began before the last change of state says nothing any more, whenever it ends.
 - `on_change` is called for each change, in order, one at a time and outside the lock. What it raises is logged: it changes
   nothing for the call.
@@ -84,19 +84,18 @@ class Breaker:
     def call(self, task: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """`task(*args)`, if the breaker lets it pass. Raises BreakerOpen, or what `task` raises."""
         epoch = self._admit()
+        failed: bool | None = None  # killed, or `counts` fails: it decides nothing
         try:
+            self._tell()
             value = task(*args, **kwargs)
+            failed = False
+            return value
         except Exception as error:
             if self._counts(error):
-                self._end(epoch, failed=True)
-            else:
-                self._end(epoch, failed=None)
+                failed = True
             raise
-        except BaseException:  # killed: it decides nothing
-            self._end(epoch, failed=None)
-            raise
-        self._end(epoch, failed=False)
-        return value
+        finally:
+            self._end(epoch, failed)
 
     def _admit(self) -> int:
         with self._lock:
@@ -110,9 +109,7 @@ class Breaker:
                 if self._probing:
                     raise BreakerOpen(0.0)
                 self._probing = True
-            epoch = self._epoch
-        self._tell()
-        return epoch
+            return self._epoch
 
     def _end(self, epoch: int, failed: bool | None) -> None:
         """A call that was admitted in `epoch` has succeeded, failed, or, with None, decided nothing."""

@@ -81,7 +81,7 @@ class Posting:
         if job.promise.wait(ctx):
             return job.promise.result()
         if job.promise.withdraw():
-            raise ctx.error() or DeadlineExceeded("The request's time is up.")
+            ctx.check()
         raise _unknown()
 
     def run_lane(self, ctx: Context) -> None:

@@ -8,6 +8,7 @@ from random import Random
 from typing import Any
 
 import pytest
+from greenlet import getcurrent, greenlet
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -257,6 +258,74 @@ def test_never_two_probes_in_any_interleaving() -> None:
             run.until_done()
             assert all(task.error is None or isinstance(task.error, BreakerOpen) for task in run.tasks)
             assert breaker.state is State.CLOSED
+
+
+def test_a_probe_whose_error_cannot_be_judged_decides_nothing(clock: ManualClock) -> None:
+    """`counts` itself fails: the caller is told, and the next call is the probe."""
+    judged: list[Exception] = []
+
+    def counts(error: Exception) -> bool:
+        judged.append(error)
+        if len(judged) == 2:
+            raise AttributeError("no code")
+        return True
+
+    breaker = Breaker(failures=1, window_s=1, open_s=1, clock=clock, counts=counts)
+    failing(breaker)
+    clock.advance(1)
+    with pytest.raises(AttributeError, match="no code"):
+        breaker.call(fail)
+    assert breaker.state is State.HALF_OPEN
+    assert breaker.call(ok) == "ok"
+    assert breaker.state is State.CLOSED
+
+
+def test_a_probe_that_is_killed_while_the_observer_is_told_decides_nothing(clock: ManualClock) -> None:
+    """The call has not begun, and the next one is the probe."""
+    kills = iter([SystemExit()])
+
+    def observe(_old: State, new: State) -> None:
+        if new is State.HALF_OPEN:
+            for kill in kills:
+                raise kill
+
+    breaker = Breaker(failures=1, window_s=1, open_s=1, clock=clock, on_change=observe)
+    failing(breaker)
+    clock.advance(1)
+    with pytest.raises(SystemExit):
+        breaker.call(pytest.fail, "it was called")
+    assert breaker.call(ok) == "ok"
+    assert breaker.state is State.CLOSED
+
+
+@pytest.mark.parametrize("late", [ok, fail])
+def test_a_late_result_says_nothing_of_a_probe_under_way(clock: ManualClock, late: Any) -> None:
+    """It neither decides for the probe nor lets another pass."""
+    breaker = Breaker(failures=1, window_s=1, open_s=5, clock=clock)
+
+    def probe() -> str:
+        began_before.switch()  # which ends while the probe is under way
+        assert breaker.state is State.HALF_OPEN
+        with pytest.raises(BreakerOpen):
+            breaker.call(ok)
+        return "probed"
+
+    def slow() -> None:
+        here.switch()
+        late()
+
+    here = getcurrent()
+
+    def begin() -> None:
+        with suppress(OSError):
+            breaker.call(slow)
+
+    began_before = greenlet(begin)
+    began_before.switch()
+    failing(breaker)
+    clock.advance(5)
+    assert breaker.call(probe) == "probed"
+    assert breaker.state is State.CLOSED
 
 
 class BreakerMachine(RuleBasedStateMachine):

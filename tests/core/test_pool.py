@@ -153,3 +153,25 @@ def test_every_job_ends_once_in_any_interleaving() -> None:
             run.until_done()
             ended = [task.result() for task in tasks]
             assert ended.count(None) == len(ran) == len(set(ran))
+
+
+def test_a_job_that_waits_when_the_pool_is_cancelled_does_not_run() -> None:
+    """In any interleaving, also where a worker takes it just then."""
+    for seed in range(200):
+        with Scheduler(Random(seed).randrange) as run:
+            late: list[object] = []
+
+            def use(late: list[object] = late, run: Scheduler = run) -> None:
+                pool = WorkerPool(run.ctx, workers=1, capacity=2)
+                pool.submit(run.ctx, lambda ctx: with_timeout(ctx, 50).done.wait())
+                waiting = pool.submit(run.ctx, lambda ctx: late.append(ctx.error()))
+                run.ctx.done.wait(1)
+                pool.cancel()
+                pool.close()
+                with pytest.raises(ClientClosedRequest, match="before the job had its turn"):
+                    waiting.result()
+
+            using = run.spawn(use)
+            run.until_done()
+            using.result()
+            assert late == []

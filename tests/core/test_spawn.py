@@ -216,3 +216,59 @@ def test_stopping_twice_does_nothing() -> None:
     tasks = Tasks(background())
     tasks.spawn("one", until_cancelled)
     assert tasks.stop(10) == tasks.stop(10) == []
+
+
+def test_an_error_after_the_stop_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """The task is not started again; only the error of its context is quiet."""
+    tasks = Tasks(background())
+
+    def task(ctx: Context) -> None:
+        until_cancelled(ctx)
+        raise OSError("the last batch was not posted")
+
+    tasks.spawn("lane", task)
+    assert tasks.stop(10) == []
+    assert [record.getMessage() for record in caplog.records] == ["background task lane failed"]
+    assert "the last batch was not posted" in caplog.text
+
+
+def test_a_task_that_is_killed_is_logged_and_gone(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """It does not come back, and what killed it goes on."""
+
+    class Killed(BaseException):
+        pass
+
+    def task(_: Context) -> None:
+        raise Killed
+
+    unhandled: list[type[BaseException]] = []
+    monkeypatch.setattr(threading, "excepthook", lambda args: unhandled.append(args.exc_type))
+    tasks = Tasks(background())
+    tasks.spawn("lane", task)
+    wait_until(lambda: tasks.names() == [] and unhandled, 10)
+    assert [record.getMessage() for record in caplog.records] == ["background task lane was killed"]
+    assert unhandled == [Killed]
+    assert tasks.stop(10) == []
+
+
+def test_a_spawn_that_is_broken_off_leaves_no_task_unlisted() -> None:
+    """Killed while its thread begins: the task that runs is listed, and stopped with the others."""
+
+    class Interrupted(threading.Thread):
+        def start(self) -> None:
+            super().start()
+            raise KeyboardInterrupt
+
+    tasks, running = Tasks(background()), threading.Event()
+
+    def task(ctx: Context) -> None:
+        running.set()
+        until_cancelled(ctx)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(spawn, "Thread", Interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            tasks.spawn("lane", task)
+    assert running.wait(10)
+    assert tasks.names() == ["lane"]
+    assert tasks.stop(10) == []
