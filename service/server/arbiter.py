@@ -274,6 +274,8 @@ class LedgerArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         if reason is not None:
             log.error("ended: %s", reason)
         self.cfg.on_exit(self)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)  # else one that comes while the interpreter ends would be the exit status
         sys.exit(exit_status or (ExitStatus.CUT if self._cut else ExitStatus.STOPPED))
 
 
