@@ -92,3 +92,16 @@ def test_a_reload_takes_a_new_credential_and_refuses_a_wrong_one(
         web.signal(signal.SIGHUP).wait_ready(4)
     assert clients.failures == []
     assert web.signal().wait_end() == ExitStatus.STOPPED
+
+
+def test_a_new_worker_that_is_killed_fails_the_reload(start: Callable[..., Web], faults: Path) -> None:
+    """The other new one ends too, whatever it is doing, and the old ones are all that is left."""
+    web = start().wait_ready()
+    before = web.wait_workers(2)
+    (faults / "hangs").touch()
+    web.signal(signal.SIGHUP)
+    wait_until(lambda: len(web.workers) == 4, 30)
+    os.kill(max(set(web.workers) - set(before)), signal.SIGKILL)
+    web.wait_ready(2).wait_log("the reload failed, the workers of before serve on: it has not loaded the application yet")
+    wait_until(lambda: web.workers == before, 10)
+    assert web.answers() == 200

@@ -25,6 +25,7 @@ def test_ready_comes_with_the_last_migration_and_not_before(start: Callable[...,
     web.wait_log("The database lacks migrations [1, 2, 3]: run `ledgerd migrate`.", times=2)
     wait_until(lambda: "lacks migrations" in web.notify.status, 10)
     assert web.notify.states == []
+    assert int(web.notify.messages[0]["EXTEND_TIMEOUT_USEC"]) > 60_000_000
     migrate(empty_database_url, sql_folder(), lambda _: None)
     web.wait_ready()
     assert web.answers("/readyz") == 200
