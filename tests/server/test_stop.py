@@ -81,7 +81,7 @@ def test_a_stop_under_load_cuts_nobody(start: Callable[..., Web], load: Callable
 
 
 def test_what_is_in_the_queue_of_its_own_listener_is_answered(start: Callable[..., Web]) -> None:
-    """The workers stand still while 50 clients connect and ask; then it stops: all of them are answered."""
+    """The workers stand still while 50 clients connect and ask; then it stops: nobody new gets in, and these are answered."""
     web = start().wait_ready()
     workers = web.wait_workers(2)
     with ExitStack() as stack:
@@ -91,7 +91,9 @@ def test_what_is_in_the_queue_of_its_own_listener_is_answered(start: Callable[..
         for connection in connections:
             send(connection, "GET", "/healthz")
         web.signal(signal.SIGTERM)
-        wait_until(lambda: "STOPPING" in web.notify.states, 10)
+        wait_until(lambda: "draining" in web.notify.status, 10)
+        with pytest.raises(TimeoutError):
+            socket.create_connection(("127.0.0.1", web.port), timeout=0.5)
         for worker in workers:
             os.kill(worker, signal.SIGCONT)
         assert [receive(connection) for connection in connections] == [(200, True)] * 50
