@@ -182,3 +182,22 @@ def test_cancelling_waits_for_nobody() -> None:
     assert clock.pending() == 0
     wait_until(lambda: not timers(), 10)
     assert (called, clock._times) == ([], [])
+
+
+def test_a_call_that_is_cancelled_as_the_timer_lies_down_wakes_it() -> None:
+    """Between its look at the list and its sleep: it ends at once, not at the time of the call."""
+
+    class Slow(SystemClock):
+        def _take_due(self) -> Callable[[], None] | None:
+            callback = super()._take_due()
+            for cancel in cancels:
+                cancel()
+            return callback
+
+    cancels: list[Callable[[], None]] = []
+    clock = Slow()
+    with clock._lock:  # the timer does not look before the test can cancel
+        waiting = Call(clock.call_at, monotonic() + 60, lambda: None)
+    cancels.append(waiting.result())
+    clock._parking.wake()
+    wait_until(lambda: not timers(), 10)

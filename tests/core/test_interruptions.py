@@ -129,6 +129,23 @@ def test_what_is_derived_in_the_middle_of_an_end_has_ended(ends: str) -> None:
     assert child.error() is not None
 
 
+def test_an_end_in_the_middle_of_an_end_agrees_with_it() -> None:
+    """A finaliser cancels what is just being ended: error and cause are those of one of the two."""
+    parent = with_cancel(background())
+    child, given, once = with_cancel(parent), ValueError("first"), iter([KeyError("in the middle")])
+
+    class Meddling(dict[Any, Any]):
+        def __iter__(self) -> Iterator[Any]:
+            for cause in once:
+                child.cancel(cause)
+            return iter(list(self.keys()))
+
+    child._children = Meddling({with_cancel(child): None})
+    Call(parent.cancel, given).result()
+    assert child.error() is parent.error()
+    assert child.cause() is parent.cause() is given
+
+
 def test_a_callback_that_is_broken_off_keeps_nobody_from_being_told() -> None:
     """All are called; what is no error is raised afterwards, by whoever ended the context."""
     ctx, called = with_cancel(background()), []

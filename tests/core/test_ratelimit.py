@@ -185,3 +185,16 @@ def test_with_cancelled_ones_no_more_than_burst_and_rate(rate: int, burst: int, 
         for due, tokens in times[n:]:
             total += tokens
             assert total <= burst + rate * (due - start) + 1e-6
+
+
+def test_a_gap_that_was_filled_is_not_given_back_twice(clock: ManualClock) -> None:
+    """What is taken in the place of a cancelled reservation does not make a later one, which stands, look like the past."""
+    bucket = TokenBucket(rate_per_s=1, burst=4, clock=clock)
+    assert bucket.allow(1)
+    earlier, later = bucket.reserve(4), bucket.reserve(1)
+    assert (earlier.delay_s, later.delay_s) == (1, 2)
+    earlier.cancel()
+    assert bucket.tokens == 1
+    assert bucket.allow(1)
+    later.cancel()
+    assert bucket.tokens == 1
