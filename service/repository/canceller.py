@@ -5,7 +5,7 @@ cancelling is done by workers of its own, since whoever ends a context must not 
 
 The race to beat: a request to cancel names a connection, not a statement. One that arrives late would hit the next user of the
 connection. So a connection whose statement was to be cancelled is given back only when that request has been answered, and the
-server has then answered an empty query on it.
+server has then answered an empty query on it. A server that does not do all this within a second loses the connection.
 """
 
 from __future__ import annotations
@@ -48,11 +48,9 @@ class Canceller:
             self._workers.close()
             self._workers = None
 
-    def watch(self, ctx: Context, conn: psycopg.Connection[Any]) -> Watch:
-        """From now until `Watch.end`, cancel what `conn` does as soon as `ctx` ends."""
-        watch = Watch(conn)
+    def watch(self, ctx: Context, watch: Watch) -> None:
+        """From now until `watch.end`, cancel what its connection does as soon as `ctx` ends."""
         watch.forget = ctx.on_done(lambda: self._begin(watch, ctx.clock))
-        return watch
 
     def _begin(self, watch: Watch, clock: Clock) -> None:
         """Called by whoever ends the context: it must not wait."""
@@ -65,16 +63,17 @@ class Canceller:
 
 
 class Watch:
-    """The use of a connection under a context."""
+    """The use of a connection under a context, until `end`. Then `was_cut` tells whether the server was given up."""
 
-    __slots__ = ("_answered", "_conn", "_lock", "_running", "_spare", "forget")
-
-    forget: Callable[[], None]
+    __slots__ = ("_answered", "_conn", "_lock", "_quiet", "_running", "_spare", "forget", "was_cut")
 
     def __init__(self, conn: psycopg.Connection[Any]) -> None:
+        self.forget: Callable[[], None] = _nothing
+        self.was_cut = False
         self._conn = conn
         self._lock = Lock()
         self._running = True
+        self._quiet = False
         self._answered: Parking | None = None
         self._spare: Callable[[], None] | None = None
 
@@ -92,7 +91,7 @@ class Watch:
             answered.wake()
 
     def cut_later(self, clock: Clock) -> None:
-        """The server may be out of reach, or stopped: cut the connection if the use goes on in spite of the cancelling."""
+        """The server may be out of reach, or stopped: cut the connection unless it is quiet soon."""
         with self._lock:
             if self._running:
                 self._spare = clock.call_at(clock.now() + CUT_AFTER_S, self._cut)
@@ -102,17 +101,20 @@ class Watch:
         self.forget()
         with self._lock:
             self._running = False
-        if self._spare is not None:
-            self._spare()
         if self._answered is not None:
             background().park(self._answered)  # cancel() is bounded, and wakes it whatever happens
             self._settle()
+        with self._lock:
+            self._quiet = True
+        if self._spare is not None:
+            self._spare()
 
     def _cut(self) -> None:
         """End the connection under its user's hands: it waits for an answer that does not come."""
         with self._lock:
-            if self._running and not self._conn.closed:
+            if not self._quiet and not self._conn.closed:
                 log.warning("the server answers neither a statement nor its cancelling: the connection is cut")
+                self.was_cut = True
                 end = socket.socket(fileno=self._conn.pgconn.socket)
                 try:
                     end.shutdown(socket.SHUT_RDWR)
@@ -133,3 +135,7 @@ class Watch:
             except psycopg.Error:
                 break
         self._conn.close()
+
+
+def _nothing() -> None:
+    return None
