@@ -6,6 +6,9 @@ server ends it by itself: a second after the process is gone, else by `statement
 A connection that the server has dropped is noticed when it is taken, without asking the server: nothing may be readable on
 an idle connection, so one peek at its socket tells. A connection that had to be cut, since the server answered nothing, makes
 all others suspect: those that are idle are replaced.
+
+The pool of psycopg tries to connect after 1, 2, 4 … seconds, up to minutes, so an outage would go on for as long again. Here
+an attempt is given up after RECONNECT_EVERY_S, and `check` then begins the next, for as long as the outage lasts.
 """
 
 from __future__ import annotations
@@ -34,7 +37,7 @@ log = logging.getLogger(__name__)
 
 LONGEST_ACQUIRE_S = 5.0
 MOST_WAITING = 4096
-RECONNECT_FOR_S = 2.0  # then the pool gives up, and the next request starts a new attempt at once
+RECONNECT_EVERY_S = 0.25  # while the database cannot be reached
 CLIENT_CHECK_MS = 1000  # how often the server looks whether the client of a running statement is still there
 _PEEK = _socket.MSG_PEEK | _socket.MSG_DONTWAIT
 
@@ -59,7 +62,8 @@ class Pool:
             max_lifetime=max_lifetime_s,
             max_idle=max_idle_s,
             max_waiting=MOST_WAITING,
-            reconnect_timeout=RECONNECT_FOR_S,
+            reconnect_timeout=RECONNECT_EVERY_S,
+            reconnect_failed=ConnectionPool.check,
             configure=self._configure,
             open=False,
             name="ledgerd",
