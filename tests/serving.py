@@ -155,9 +155,11 @@ def _command(pid: int) -> str:
         return ""
 
 
-def wait_until(condition: Any, timeout_s: float, message: Any = lambda: "the condition did not come true") -> None:
+def wait_until(
+    condition: Any, timeout_s: float, message: Any = lambda: "the condition did not come true", *, every_s: float = 0.05
+) -> None:
     """Return when `condition()` is true. Raises AssertionError after `timeout_s`."""
     end = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < end, message()
-        time.sleep(0.05)
+        time.sleep(every_s)

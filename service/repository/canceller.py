@@ -5,7 +5,7 @@ cancelling is done by workers of its own, since whoever ends a context must not 
 
 The race to beat: a request to cancel names a connection, not a statement. One that arrives late would hit the next user of the
 connection. So a connection whose statement was to be cancelled is given back only when that request has been answered, and the
-server has then answered an empty query on it. A server that does not do all this within a second loses the connection.
+server has then answered an empty query on it. A server that does not do all this within two seconds loses the connection.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 WORKERS = 4
 MOST_WAITING = 1024  # above the pool's connections: none is ever turned away
 CANCEL_TIMEOUT_S = 1.0
-CUT_AFTER_S = 1.0
+CUT_AFTER_S = 2.0  # above what cancelling takes where an answer needs half a second
 
 
 class Canceller:

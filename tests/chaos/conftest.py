@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -39,9 +40,9 @@ class Ledger:
     accounts: list[int]
     told: Told
 
-    def load(self) -> Load:
+    def load(self, **options: Any) -> Load:
         """Clients for a `with` statement."""
-        return Load(self.server.port, self.token, self.accounts, self.told)
+        return Load(self.server.port, self.token, self.accounts, self.told, **options)
 
     def check(self, load: Load) -> Figures:
         """Assert that the books hold what was told, and that no worker has lost a connection of its pool."""

@@ -59,10 +59,14 @@ class Told:
 
 
 class Load:
-    """CLIENTS threads that post transfers at RATE between `accounts`, in a `with` statement."""
+    """Threads that post transfers at RATE between `accounts`, in a `with` statement."""
 
-    def __init__(self, port: int, token: str, accounts: list[int], told: Told, *, rate: int = RATE) -> None:
-        self.rate = rate
+    def __init__(
+        self, port: int, token: str, accounts: list[int], told: Told,
+        *, clients: int = CLIENTS, without_key: float = WITHOUT_KEY,
+    ) -> None:
+        self.rate = RATE
+        self._without_key = without_key
         self.answers: list[tuple[float, bool]] = []  # when, and whether it was good
         self.faults: list[Fault] = []
         self.repeats = 0
@@ -75,7 +79,7 @@ class Load:
         self._port, self._token, self._accounts = port, token, accounts
         self._errors: list[BaseException] = []
         self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._run, args=(seed,)) for seed in range(CLIENTS)]
+        self._threads = [threading.Thread(target=self._run, args=(seed,)) for seed in range(clients)]
 
     def __enter__(self) -> Load:
         for thread in self._threads:
@@ -91,13 +95,14 @@ class Load:
         assert not any(thread.is_alive() for thread in self._threads)
 
     @contextmanager
-    def fault(self) -> Iterator[None]:
-        """Something is broken in the block. Afterwards waits until all is well again."""
+    def fault(self, *, recover: bool = True) -> Iterator[None]:
+        """Something is broken in the block. Afterwards waits, if it is to `recover`, until all is well again."""
         fault = Fault(time.monotonic())
         yield
         fault.end = time.monotonic()
         self.faults.append(fault)
-        self.wait_good()
+        if recover:
+            self.wait_good()
 
     def pause(self, seconds: float) -> None:
         """Let the load go on for so long."""
@@ -121,7 +126,7 @@ class Load:
 
     def _run(self, seed: int) -> None:
         choice, client = random.Random(seed), HttpClient(self._port, self._token, timeout_s=10)
-        period_s, due, number = CLIENTS / self.rate, time.monotonic() + seed / self.rate, 0
+        period_s, due, number = len(self._threads) / self.rate, time.monotonic() + seed / self.rate, 0
         try:
             while not self._stop.wait(max(due - time.monotonic(), 0.0)):
                 due = max(due + period_s, time.monotonic() - period_s)  # what was missed is not made up for
@@ -130,7 +135,7 @@ class Load:
                 source, target = choice.sample(self._accounts, 2)
                 body = {"from_account_id": source, "to_account_id": target, "amount": choice.randint(1, 400)}
                 began = time.monotonic()
-                if choice.random() < WITHOUT_KEY:
+                if choice.random() < self._without_key:
                     self._post_once(client, body, name)
                 else:
                     self._post_until_known(client, body, name)
