@@ -42,7 +42,7 @@ class _Closed(Exception):
 class Proxy:
     """Listens on a port of loopback and connects to the Unix socket of `database_url`; use it in a `with` statement.
 
-    `latency_s` is added each way, from now on. `frozen` forwards nothing any more on the connections that there are.
+    `latency_s` is added each way. While it is `refusing`, new connections are closed at once.
     """
 
     def __init__(self, database_url: str) -> None:
@@ -52,6 +52,7 @@ class Proxy:
         port = self._listener.getsockname()[1]
         self.url = f"postgresql://ledgerd@127.0.0.1:{port}{parts.path}?sslmode=disable&gssencmode=disable"
         self.latency_s = 0.0
+        self.refusing = False
         self.cuts: Counter[Cut] = Counter()
         self._armed: Cut | None = None
         self._lock = threading.Lock()
@@ -74,9 +75,12 @@ class Proxy:
             for link in self._links:
                 link.frozen = True
 
-    def links(self) -> int:
-        """How many connections there are."""
-        return len(self._links)
+    def cut_all(self) -> None:
+        """Close every connection."""
+        with self._lock:
+            links = list(self._links)
+        for link in links:
+            link.close()
 
     def take(self, *cuts: Cut) -> Cut | None:
         """For a link: the cut that is armed, if it is one of `cuts`; that it is now done."""
@@ -101,6 +105,8 @@ class Proxy:
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             server = socket.socket(socket.AF_UNIX)
             try:
+                if self.refusing:
+                    raise ConnectionRefusedError
                 server.connect(self._target)
             except OSError:
                 client.close()
@@ -119,8 +125,7 @@ class Proxy:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self._thread.join(PATIENCE_S)
-        for link in list(self._links):
-            link.close()
+        self.cut_all()
         assert not self._thread.is_alive()
 
 
