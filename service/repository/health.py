@@ -8,7 +8,7 @@ from service.repository.migrate import Migration
 from service.repository.pool import Pool
 from service.repository.queries import Queries
 
-LONGEST_CHECK_S = 3.0  # a probe wants a plain no, not a wait; and what the database does not answer, the pool replaces
+LONGEST_CHECK_S = 2.0  # a probe wants a plain no, not a wait; and what the database does not answer, the pool replaces
 
 
 class HealthRepository:
