@@ -120,6 +120,11 @@ def descendants(pid: int) -> list[int]:
     return found[1:]
 
 
+def is_there(pid: int) -> bool:
+    """Whether there is such a process, be it one that has ended and was not waited for."""
+    return Path(f"/proc/{pid}").exists()
+
+
 @contextmanager
 def stopped(pid: int) -> Iterator[None]:
     """`pid` and all below it stand still (SIGSTOP) in the block."""

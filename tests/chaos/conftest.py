@@ -19,7 +19,7 @@ from tests.acceptance.test_posting import open_accounts
 from tests.chaos.figures import HEAD, Figures
 from tests.chaos.load import Load, Told
 from tests.client import HttpClient
-from tests.serving import Serve, descendants, wait_until
+from tests.serving import Serve, descendants, is_there, wait_until
 
 WORKERS = 2
 MOST_OPEN = 6  # connections of a worker
@@ -98,9 +98,11 @@ def embedded_ledger() -> Iterator[Ledger]:
     folder = Path(tempfile.mkdtemp(prefix="ledgerd-chaos-"))
     folder.chmod(0o755)  # PostgreSQL's system user must be able to enter
     with Serve(folder, **SETTINGS) as server:
-        yield open_ledger(server, EmbeddedPostgres(folder).url)
-        assert server.stop() == 0
-        assert descendants(server.process.pid) == []
+        ledger = open_ledger(server, EmbeddedPostgres(folder).url)
+        yield ledger
+        below = descendants(ledger.server.process.pid)
+        assert ledger.server.stop() == 0
+        wait_until(lambda: not any(map(is_there, below)), 10)
     shutil.rmtree(folder)
 
 

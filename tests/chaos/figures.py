@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-WINDOW_S = 1.0
+WINDOW_S = 0.5
 STEP_S = 0.05
 GOOD_SHARE = 0.99
-LOWEST_PACE = 0.5  # a second with fewer answers than this share of the pace is no good second
+LOWEST_PACE = 0.5  # a window with fewer answers than this share of the pace is not good
 
 
 @dataclass
@@ -24,7 +24,7 @@ class Figures:
 
     faults: int
     errors_for_s: float  # from the first to the last 5xx or broken connection
-    back_after_s: float  # from the end of the fault until 99 % of a second's answers, and of those after, are good
+    back_after_s: float  # from the end of the fault until 99 % of the answers, in every half second from then on, are good
     posted: int
     repeats: int
     unknown: int
@@ -62,7 +62,7 @@ HEAD = (
 
 
 def _back_at(answers: list[tuple[float, bool]], fault: Fault, end: float, rate: int) -> float:
-    """The earliest time, not before the fault's end, from which on every second is good."""
+    """The earliest time, not before the fault's end, from which on every window is good."""
     back, at = fault.end, fault.begin
     while at + WINDOW_S <= end:
         window = [ok for when, ok in answers if at <= when < at + WINDOW_S]

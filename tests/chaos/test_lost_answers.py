@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.chaos.conftest import FULL, SETTINGS, Ledger, open_ledger
 from tests.chaos.figures import Figures
+from tests.conftest import TestServer, fresh_database
 from tests.proxy import Cut, Proxy
 from tests.serving import Serve, descendants, wait_until
 
@@ -17,24 +17,30 @@ pytestmark = [pytest.mark.chaos, pytest.mark.slow]
 
 CUTS = 1_000 if FULL else 30
 CUT_EVERY_S = 0.06  # a tenth of the batches or so: the others keep the pace
-SLOW_S = 20.0 if FULL else 2.0
+SLOW_S = 20.0 if FULL else 1.5
 LATENCY_S = 0.2
 
 Table = Callable[[str, Figures], None]
 
 
-@pytest.fixture
-def proxy(database_url: str) -> Iterator[Proxy]:
-    """In front of the test's database."""
-    with Proxy(database_url) as proxy:
+@pytest.fixture(scope="module")
+def url(test_server: TestServer) -> Iterator[str]:
+    """A database for all tests of this file."""
+    yield from fresh_database(test_server, "template")
+
+
+@pytest.fixture(scope="module")
+def proxy(url: str) -> Iterator[Proxy]:
+    """In front of it."""
+    with Proxy(url) as proxy:
         yield proxy
 
 
-@pytest.fixture
-def ledger(proxy: Proxy, database_url: str, tmp_path: Path) -> Iterator[Ledger]:
+@pytest.fixture(scope="module")
+def ledger(proxy: Proxy, url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
     """Serves through the proxy."""
-    with Serve(tmp_path, DATABASE_URL=proxy.url, **SETTINGS) as server:
-        yield open_ledger(server, database_url)
+    with Serve(tmp_path_factory.mktemp("proxied"), DATABASE_URL=proxy.url, **SETTINGS) as server:
+        yield open_ledger(server, url)
         assert server.stop() == 0
         assert descendants(server.process.pid) == []
 

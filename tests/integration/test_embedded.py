@@ -16,7 +16,7 @@ import pytest
 from service.errors import ConfigurationError
 from service.repository import embedded
 from service.repository.embedded import EmbeddedPostgres
-from tests.serving import stopped, wait_until
+from tests.serving import descendants, is_there, stopped, wait_until
 
 
 @pytest.fixture
@@ -117,9 +117,11 @@ def test_a_server_that_stands_still_does_not_hold_up_the_stop(
     with psycopg.connect(postgres.url) as conn:
         conn.execute("CREATE TABLE kept AS SELECT 1 AS n")
     assert postgres.pid is not None
+    below = descendants(postgres.pid)
     with stopped(postgres.pid):
         postgres.stop()
     monkeypatch.undo()
+    wait_until(lambda: not any(map(is_there, below)), 10)
     postgres.start()
     with psycopg.connect(postgres.url) as conn:
         assert conn.execute("SELECT n FROM kept").fetchone() == (1,)
