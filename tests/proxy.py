@@ -42,7 +42,8 @@ class _Closed(Exception):
 class Proxy:
     """Listens on a port of loopback and connects to the Unix socket of `database_url`; use it in a `with` statement.
 
-    `latency_s` is added each way. While it is `refusing`, new connections are closed at once.
+    `latency_s` is added each way. While it is `refusing`, new connections are closed at once; while it is `mute`, they can log
+    in and then get no answer.
     """
 
     def __init__(self, database_url: str) -> None:
@@ -53,6 +54,7 @@ class Proxy:
         self.url = f"postgresql://ledgerd@127.0.0.1:{port}{parts.path}?sslmode=disable&gssencmode=disable"
         self.latency_s = 0.0
         self.refusing = False
+        self.mute = False
         self.cuts: Counter[Cut] = Counter()
         self._armed: Cut | None = None
         self._lock = threading.Lock()
@@ -137,6 +139,7 @@ class _Link:
         self._proxy, self._client, self._server = proxy, client, server
         self._statements: set[bytes] = set()  # the names under which the batch statement was prepared
         self._posting = False
+        self._silent = False
         self._up = _Messages(startup=True)
         self._down = _Messages(startup=False)
         self._answer: list[bytes] = []
@@ -173,6 +176,7 @@ class _Link:
                     chunk = due.popleft()[1]
                     if not self.frozen:
                         sink.sendall(chunk)
+                self.frozen = self.frozen or (self._silent and source is self._server)
         self._shut()
         self._proxy.forget(self)
 
@@ -213,6 +217,7 @@ class _Link:
                 self._posting = self._posting and kind != b"Z"
                 yield b"".join(self._answer)
                 self._answer.clear()
+                self._silent = self._proxy.mute and kind == b"Z"
 
     def _shut(self) -> None:
         for side in (self._client, self._server):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Self
 
 import psycopg
 from psycopg import Connection
@@ -34,6 +34,22 @@ def with_defaults(conninfo: str) -> str:
     except psycopg.Error as exc:
         reason = " ".join(str(exc).split())
         raise ConfigurationError(f"DATABASE_URL={mask_password(conninfo)} cannot be read: {reason}") from None
+
+
+class PromptConnection(Connection[tuple[Any, ...]]):
+    """For the pool: an attempt to connect that fails is over at once.
+
+    The exception of psycopg's `connect` refers to a frame that refers to the exception and to the half-made connection. So a
+    socket whose attempt timed out, and later its session at the server, would last until the garbage collector comes by.
+    """
+
+    @classmethod
+    def connect(cls, *args: Any, **kwargs: Any) -> Self:
+        """See psycopg.Connection.connect."""
+        try:
+            return super().connect(*args, **kwargs)
+        except psycopg.Error as exc:
+            raise exc.with_traceback(None)  # noqa: B904  # the same error, without its frames
 
 
 @contextmanager

@@ -26,16 +26,17 @@ from psycopg import Connection, capabilities, waiting
 from psycopg.errors import QueryCanceled
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from service.concurrency.context import Context
+from service.concurrency.context import Context, background, with_timeout
 from service.concurrency.primitives import monotonic
 from service.errors import ConfigurationError, OutcomeUnknown
 from service.repository.canceller import Canceller, Watch
-from service.repository.connect import DEFAULTS, with_defaults
+from service.repository.connect import DEFAULTS, PromptConnection, with_defaults
 from service.repository.errors import translate
 
 log = logging.getLogger(__name__)
 
 LONGEST_ACQUIRE_S = 5.0
+LONGEST_CONFIGURE_S = 5.0  # of a new connection: a pooler may accept it and have no server for it
 MOST_WAITING = 4096
 RECONNECT_EVERY_S = 0.25  # while the database cannot be reached
 CLIENT_CHECK_MS = 1000  # how often the server looks whether the client of a running statement is still there
@@ -56,6 +57,7 @@ class Pool:
         self._renewed_at = 0.0
         self._pool: ConnectionPool[PgConnection] = ConnectionPool(
             with_defaults(conninfo),
+            connection_class=PromptConnection,
             kwargs={"autocommit": True},
             min_size=min_idle,
             max_size=max_open,
@@ -160,10 +162,16 @@ class Pool:
             "timezone": "UTC",
             "default_transaction_isolation": "read committed",
         }
-        conn.execute(
-            "SELECT set_config(name, value, false) FROM unnest(%s::text[], %s::text[]) AS setting (name, value)",
-            [list(settings), list(settings.values())],
-        )
+        with with_timeout(background(), LONGEST_CONFIGURE_S) as ctx:
+            watch = Watch(conn)
+            try:
+                self._canceller.watch(ctx, watch)
+                conn.execute(
+                    "SELECT set_config(name, value, false) FROM unnest(%s::text[], %s::text[]) AS setting (name, value)",
+                    [list(settings), list(settings.values())],
+                )
+            finally:
+                watch.end()
         self._opened_at[conn] = monotonic()
 
 

@@ -29,6 +29,7 @@ class Figures:
     repeats: int
     unknown: int
     longest_s: float  # of a client's wait for a certain outcome
+    pace: float  # answers a second, good and bad
     connections: str = ""
 
     @classmethod
@@ -45,19 +46,20 @@ class Figures:
             bad = [at for at, ok in part if not ok]
             errors_for = max(errors_for, bad[-1] - bad[0] if bad else 0.0)
             back_after = max(back_after, _back_at(part, fault, end, rate) - fault.end)
-        return cls(len(faults), errors_for, back_after, posted, repeats, unknown, longest_s)
+        pace = len(answers) / (answers[-1][0] - answers[0][0])
+        return cls(len(faults), errors_for, back_after, posted, repeats, unknown, longest_s, pace)
 
     def row(self, name: str) -> str:
         """A line of the table in docs/performance.md."""
         return (
             f"| {name} | {self.faults} | {self.errors_for_s:.1f} s | {self.back_after_s:.1f} s | {self.connections} |"
-            f" {self.posted:,} | {self.repeats:,} | {self.unknown:,} | {self.longest_s:.1f} s |"
+            f" {self.pace:.0f}/s | {self.posted:,} | {self.repeats:,} | {self.unknown:,} | {self.longest_s:.1f} s |"
         )
 
 
 HEAD = (
-    "| fault | times | errors for | back to 99 % | connections afterwards | posted | repeats | unknown | longest |\n"
-    "|---|---|---|---|---|---|---|---|---|"
+    "| fault | times | errors for | back to 99 % | connections afterwards | answers | posted | repeats | unknown | longest |\n"
+    "|---|---|---|---|---|---|---|---|---|---|"
 )
 
 

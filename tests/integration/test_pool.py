@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import socket
 import subprocess
@@ -15,10 +16,13 @@ import pytest
 from service.concurrency.clock import SYSTEM_CLOCK
 from service.concurrency.context import background, with_timeout
 from service.errors import DeadlineExceeded, Internal, Unavailable
+from service.repository import canceller
+from service.repository import pool as pool_module
 from service.repository.pool import PgConnection, Pool
+from tests.conftest import TestServer
 from tests.integration.conftest import open_pool
 from tests.proxy import Proxy
-from tests.serving import ROOT, wait_until
+from tests.serving import ROOT, stopped, wait_until
 
 
 def backend(pool: Pool) -> int:
@@ -95,6 +99,36 @@ def test_the_pool_comes_back_by_itself(database_url: str) -> None:
             assert conn.execute("SELECT 1").fetchone() == (1,)
 
 
+def test_a_login_without_an_answer_after_it_is_given_up(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It holds up none of those that connect for the pool for ever, and when answers come again the pool is full."""
+    monkeypatch.setattr(pool_module, "LONGEST_CONFIGURE_S", 0.1)
+    with Proxy(database_url) as proxy:
+        proxy.mute = True
+        with open_pool(proxy.url, min_idle=4) as pool:
+            wait_until(lambda: pool.statistics().get("connections_num", 0) >= 8, 20)  # the first ones were given up
+            proxy.mute = False
+            wait_until(lambda: pool.statistics()["pool_available"] >= 4, 20)
+
+
+def test_vain_attempts_leave_no_socket(database_url: str, test_server: TestServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connecting and cancelling that time out are over at once, and not only when the garbage collector comes by."""
+    monkeypatch.setattr(canceller, "CANCEL_TIMEOUT_S", 0.2)
+    gc.collect()
+    gc.disable()
+    try:
+        before = len(os.listdir("/proc/self/fd"))
+        with open_pool(f"{database_url}&connect_timeout=2", max_open=2) as pool:
+            assert backend(pool)
+            with stopped(test_server.postgres.pid):
+                with pytest.raises(DeadlineExceeded), pool.connection(with_timeout(background(), 0.1)) as conn:
+                    conn.execute("SELECT 1")
+                wait_until(lambda: pool.statistics().get("connections_errors", 0) >= 2, 30)
+        del conn
+        wait_until(lambda: len(os.listdir("/proc/self/fd")) <= before, 5)
+    finally:
+        gc.enable()
+
+
 def test_a_dead_network_is_noticed(database_url: str) -> None:
     """Data that is not acknowledged ends a TCP connection, and an idle one is probed; DATABASE_URL may say otherwise."""
     with Proxy(database_url) as proxy:
@@ -160,6 +194,7 @@ def test_whatever_goes_wrong_the_connection_comes_back(pool: Pool) -> None:
 
 def test_a_connection_that_cannot_be_watched_comes_back(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where the system gives no thread for the timer."""
+    assert backend(pool)
     for _ in range(5):
         with monkeypatch.context() as patched:
             patched.setattr(SYSTEM_CLOCK, "call_at", failing)
