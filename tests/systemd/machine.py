@@ -59,6 +59,7 @@ class Machine:
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="ledgerd-machine-"))
+        self.folder.chmod(0o755)  # ledgerd's user reaches its database through it
         self.root = self.folder / "root"
         self._console = self.folder / "console.log"
         self._cgroups: list[Path] = []

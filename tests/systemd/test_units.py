@@ -1,4 +1,4 @@
-"""The unit files by themselves: systemd's own checks of their form and of their sandbox. Needs systemd-analyze, boots nothing."""
+"""The unit files by themselves: systemd's own checks of their form and of their sandbox. Boots nothing."""
 
 from __future__ import annotations
 
@@ -53,8 +53,9 @@ def test_a_unit_is_hardly_exposed(unit: str, unit_folder: Path) -> None:
 @pytest.mark.parametrize("unit", EXTERNAL)
 def test_a_unit_with_an_external_database_is_little_exposed(unit: str, unit_folder: Path) -> None:
     """The drop-in for PostgreSQL over TCP opens the network to that one address alone."""
-    drop_in = (ROOT / "deploy" / "external-database.conf").read_text().replace("IPAddressAllow=\n", "IPAddressAllow=192.0.2.7\n")
-    assert "192.0.2.7" in drop_in
+    template = (ROOT / "deploy" / "external-database.conf").read_text()
+    drop_in = template.replace("IPAddressAllow=\n", "IPAddressAllow=192.0.2.7\n")
+    assert drop_in != template
     with open(unit_folder / unit, "a") as file:  # as systemd reads it: the drop-in last
         file.write("\n" + drop_in)
     assert WITHOUT_NETWORK < exposure(unit_folder, unit) <= WITH_NETWORK
@@ -62,7 +63,7 @@ def test_a_unit_with_an_external_database_is_little_exposed(unit: str, unit_fold
 
 def test_systemd_reads_every_line(unit_folder: Path) -> None:
     """`systemd-analyze verify` has nothing to say: no unknown setting, no dependency on a unit that does not exist."""
-    names = [unit_folder / re.sub("@", "@blue", p.name) for p in UNITS.iterdir() if p.suffix in (".service", ".socket", ".target")]
+    names = [unit_folder / p.name.replace("@", "@blue") for p in UNITS.iterdir() if p.suffix != ".sysusers"]
     done = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", *names],
         capture_output=True, text=True, check=False, env={"SYSTEMD_UNIT_PATH": f"{unit_folder}:", "PATH": "/usr/bin:/bin"},
