@@ -14,7 +14,7 @@ from service.api.hot import hot_routes
 from service.api.problem import problem
 from service.api.transfers import TransferHandlers
 from service.api.users import UserHandlers
-from service.concurrency.context import background
+from service.concurrency.context import background, with_timeout
 from service.concurrency.spawn import Tasks
 from service.config import Config
 from service.errors import ConfigurationError
@@ -59,12 +59,12 @@ class Application:
         )
         self._tasks = Tasks(background())
         self._draining = False
-        health = HealthRepository(self._pool, queries, find_migrations(sql_folder() / "migrations"))
+        self._health = HealthRepository(self._pool, queries, find_migrations(sql_folder() / "migrations"))
         cursors = Cursors(lambda ctx: key_repository.find_secret(ctx, "cursor"))
         users = UserHandlers(Users(UserRepository(self._pool, queries)), cursors)
         accounts = AccountHandlers(Accounts(AccountRepository(self._pool, queries)), cursors)
         transfers = TransferHandlers(Transfers(TransferRepository(self._pool, queries), self._posting.post), cursors)
-        probes = HealthHandlers(health.check, lambda: self._draining)
+        probes = HealthHandlers(self._health.check, lambda: self._draining)
         queries.check_all_taken()
         flask = create_flask(handlers.blueprint() for handlers in (users, accounts, transfers, probes))
         self._wsgi = chain(
@@ -83,6 +83,11 @@ class Application:
         self._pool.open()
         self._tasks.spawn("posting lane", self._posting.run_lane)
         return self
+
+    def check(self, timeout_s: float) -> None:
+        """What /readyz asks: raises Unavailable with the reason while this process cannot serve."""
+        with with_timeout(background(), timeout_s) as ctx:
+            self._health.check(ctx)
 
     def drain(self) -> None:
         """Say at /readyz that this process is to stop; requests are answered as before."""

@@ -29,6 +29,7 @@ class Config:
     workers: int = 1
     timeout_s: float = 30.0
     shutdown_timeout_s: float = 30.0
+    boot_timeout_s: float = 60.0
     log_level: str = "info"
     db_max_open: int = 25
     db_min_idle: int = 5
@@ -60,6 +61,7 @@ class Config:
             workers=reader.integer("LEDGERD_WORKERS", len(os.sched_getaffinity(0)), 1, 256),
             timeout_s=reader.seconds("LEDGERD_TIMEOUT_S", cls.timeout_s),
             shutdown_timeout_s=reader.seconds("LEDGERD_SHUTDOWN_TIMEOUT_S", cls.shutdown_timeout_s),
+            boot_timeout_s=reader.seconds("LEDGERD_BOOT_TIMEOUT_S", cls.boot_timeout_s),
             log_level=reader.text("LEDGERD_LOG_LEVEL", cls.log_level).lower(),
             db_max_open=reader.integer("LEDGERD_DB_MAX_OPEN", cls.db_max_open, 1, 1000),
             db_min_idle=reader.integer("LEDGERD_DB_MIN_IDLE", cls.db_min_idle, 0, 1000),

@@ -14,12 +14,14 @@ class HealthRepository:
 
     def __init__(self, pool: Pool, queries: Queries, known: list[Migration]) -> None:
         self._pool = pool
+        self._is_migrated = queries.take("is_migrated")
         self._applied = queries.take("applied_migrations")
         self._known = {migration.version for migration in known}
 
     def check(self, ctx: Context) -> None:
         """Raises Unavailable when the database does not answer, or lacks a migration."""
         with self._pool.connection(ctx) as conn:
-            applied = {version for (version,) in conn.execute(self._applied).fetchall()}
+            (any_applied,) = conn.execute(self._is_migrated).fetchone() or (False,)
+            applied = {version for (version,) in conn.execute(self._applied).fetchall()} if any_applied else set()
         if missing := sorted(self._known - applied):
             raise Unavailable(f"The database lacks migrations {missing}: run `ledgerd migrate`.", retry_after_s=5)

@@ -10,6 +10,8 @@ from gunicorn.app.base import BaseApplication
 
 from service.config import Config
 from service.errors import ConfigurationError
+from service.server.arbiter import LedgerArbiter
+from service.telemetry.logging import configure_logging
 
 MOST_CONNECTIONS = 4096  # a worker; above the posting queue, so that overload is answered and not left to wait
 KEEPALIVE_S = 75  # above the idle time of the proxies in front, so that they close first
@@ -31,6 +33,18 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             raise ConfigurationError("DATABASE_URL is not set; `ledgerd serve` brings a database along")
         return config
 
+    def run(self) -> None:
+        """Serve until a signal; ends the process with an ExitStatus."""
+        configure_logging(self.config.log_level)
+        LedgerArbiter(self).run()
+
+    def read_again(self) -> None:
+        """For a reload: the settings of the environment and of credential files as they are now.
+
+        Raises ConfigurationError, and then keeps those of before.
+        """
+        self.config = self._read()
+
     def load_config(self) -> None:
         """gunicorn's hook: its settings."""
         for name, value in settings(self.config).items():
@@ -39,9 +53,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
     def load(self) -> Any:
         """gunicorn's hook, in the worker: the WSGI application, with its pool and its tasks started."""
         from service.app import Application
-        from service.telemetry.logging import configure_logging
 
-        configure_logging(self.config.log_level)
         return Application(self.config).open()
 
 

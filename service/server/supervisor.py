@@ -1,7 +1,6 @@
 """What `ledgerd serve` runs: the embedded database when there is no other, migrations, then gunicorn, until a signal.
 
-The order of stopping: gunicorn first (no new connections, requests in flight finish, what waits is posted, pools close), then
-the database (a fast shutdown), then this process with status 0. A second signal makes it hard.
+The order of stopping is in docs/operations.md ("How it stops"): the web server first, then the database, then this process.
 """
 
 from __future__ import annotations
@@ -27,6 +26,7 @@ from service.repository.connect import server_limits
 from service.repository.embedded import EmbeddedPostgres, die_with_parent
 from service.repository.migrate import migrate
 from service.repository.queries import sql_folder
+from service.server.exit_status import ExitStatus
 
 POLL_S = 0.25
 READY_TIMEOUT_S = 60.0
@@ -43,7 +43,9 @@ def embedded(config: Config) -> EmbeddedPostgres:
 
 
 def serve(config: Config, env: Mapping[str, str], say: Callable[[str], None]) -> int:
-    """Run everything until SIGTERM or SIGINT; the exit status. Raises ConfigurationError when it cannot start."""
+    """Run everything until SIGTERM or SIGINT; the ExitStatus. Raises ConfigurationError when it cannot start."""
+    if env.get("LISTEN_PID") == str(os.getpid()):
+        raise ConfigurationError("`ledgerd serve` does not take a socket of systemd: `ledgerd web` does")
     with ExitStack() as stack:
         signals = _Signals(stack)
         database = None
@@ -61,13 +63,18 @@ def serve(config: Config, env: Mapping[str, str], say: Callable[[str], None]) ->
             return 0
         web = subprocess.Popen(
             [sys.executable, "-m", "service.server"],
-            env={**env, "DATABASE_URL": url},
+            env=_web_env(env, url),
             start_new_session=True,  # Ctrl-C in a terminal is for this process, which passes it on
             preexec_fn=die_with_parent,  # noqa: PLW1509  # this process has one thread
         )
         stack.callback(_end, web)
         _announce(config, web, key_file, say, signals)
         return _watch(config, web, database, signals, say)
+
+
+def _web_env(env: Mapping[str, str], url: str) -> dict[str, str]:
+    """The web server speaks to systemd for both, watchdog included, which names a process: the unit says NotifyAccess=all."""
+    return {**{name: value for name, value in env.items() if name != "WATCHDOG_PID"}, "DATABASE_URL": url}
 
 
 class _Signals:
@@ -106,7 +113,7 @@ def _watch(
             web.send_signal(signal.SIGHUP)
         if (status := web.poll()) is not None:
             say(f"the web server ended by itself with status {status}")
-            return 1
+            return status if status > 0 else ExitStatus.PROBLEM
         if database is not None and database.poll() is not None:
             say("PostgreSQL ended by itself; starting it again")
             database.relaunch()
@@ -117,21 +124,30 @@ def _watch(
         signals.sleep(POLL_S)
     if web.poll() is None:
         say("stopping at once")
-        return 1
+        return ExitStatus.CUT
     say("stopped")
-    return 0
+    return web.returncode
 
 
 def _end(web: subprocess.Popen[bytes]) -> None:
-    """Make sure that gunicorn is gone, with its workers."""
-    if web.poll() is not None:
-        return
-    web.send_signal(signal.SIGQUIT)
-    try:
-        web.wait(HARD_STOP_S)
-    except subprocess.TimeoutExpired:
+    """Make sure that gunicorn is gone, with its workers: those that lost their arbiter end by themselves, if they can."""
+    if web.poll() is None:
+        web.send_signal(signal.SIGQUIT)
+    end = monotonic() + HARD_STOP_S
+    while _group_lives(web) and monotonic() < end:
+        Parking().wait(POLL_S / 5)
+    if _group_lives(web):
         os.killpg(web.pid, signal.SIGKILL)
-        web.wait()
+    web.wait()
+
+
+def _group_lives(web: subprocess.Popen[bytes]) -> bool:
+    web.poll()  # a process that has ended is in its group until somebody asks for its status
+    try:
+        os.killpg(web.pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def _link_data_dir(config: Config, say: Callable[[str], None]) -> None:

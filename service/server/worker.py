@@ -1,89 +1,159 @@
-"""gunicorn's gevent worker, which ends sooner and loses nothing: idle keep-alive connections do not hold it up.
+"""gunicorn's gevent worker with a life of our own: up when ready, and drained at once when it is to end.
 
-On SIGTERM it stops accepting, tells /readyz, lets requests in flight finish with `Connection: close`, and ends every
-connection that waits for a next request. A request that has reached the socket by then is still answered.
+It begins to accept when its application can serve (what /readyz says), and tells the arbiter so. It ends in the order of
+docs/operations.md ("How it stops"), on SIGTERM or when the arbiter is gone. Then it is not `alive` any more, which the request
+loop goes by.
 """
 
 from __future__ import annotations
 
-import contextlib
-import socket
+import logging
+import os
+import signal
+import sys
 import time
+import traceback
+from functools import partial
+from types import FrameType
 from typing import Any
 
 import gevent
-from gunicorn.workers.ggevent import GeventWorker
+from gevent.pool import Pool
+from gevent.select import select
+from gevent.server import StreamServer
 
-POLL_S = 0.05
+from service.errors import LedgerdError
+from service.server.idle import RequestLoop
+from service.server.reports import Report, ReportPipe
+
+log = logging.getLogger("ledgerd.server")
+
+BEAT_S = 1.0  # how often the arbiter hears of a worker
+POLL_S = 0.05  # while draining
+READY_POLL_S = 0.25
+READY_CHECK_S = 5.0  # for one look at the database
+CLOSE_S = 1.0  # for the end of tasks and the pool where no time is left
+MOST_QUEUED = 8192  # connections taken from the queue at the end: above any backlog, so that it ends
 
 
-class LedgerWorker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
-    """See the module."""
+class LedgerWorker(RequestLoop):
+    """See the module. Our arbiter sets the first three before the fork; under gunicorn's own they stay as they are."""
 
-    wsgi: Any
+    reports: ReportPipe | None = None
+    waits_until_ready = True  # else it accepts at once: a 503 is a better answer than none where nobody else serves
+    owns_listener = True  # else somebody goes on to listen on the socket
+    alive: bool
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._idle: set[socket.socket] = set()
-        self._told_at = 0.0
-        self._application: Any = None
+        self._end = 0.0
+
+    def init_signals(self) -> None:
+        """gunicorn's, but that Ctrl-C in a terminal, which reaches every process there, is for the arbiter alone."""
+        super().init_signals()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def load_wsgi(self) -> None:
-        """Load the application, and put between it and gunicorn what tells clients that this worker is to stop."""
-        super().load_wsgi()
-        self._application = self.wsgi
-        self.wsgi = self._call
-
-    def _call(self, environ: Any, start_response: Any) -> Any:
-        def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            if not self.alive:  # an application cannot set `Connection`, gunicorn's Response can
-                start_response.__self__.force_close()
-            return start_response(status, headers, exc_info)
-
-        return self._application(environ, start)
-
-    def handle(self, listener: Any, client: Any, addr: Any) -> None:
-        """One connection, from its first request to its last."""
-        self._idle.add(client)
+        """Load the application; the arbiter is told why that failed."""
         try:
-            super().handle(listener, client, addr)
-        finally:
-            self._idle.discard(client)
-
-    def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> Any:
-        """One request."""
-        self._idle.discard(sock)
-        try:
-            return super().handle_request(listener_name, req, sock, addr)
-        finally:
-            self._idle.add(sock)
+            super().load_wsgi()
+        except Exception as error:
+            self._report("failed", f"{type(error).__name__}: {error}")
+            raise
 
     def notify(self) -> None:
-        """Tell the arbiter that this worker lives; at most once a second, as it is a system call."""
-        now = time.monotonic()
-        if now - self._told_at >= 1.0:
-            self._told_at = now
-            super().notify()
+        """Tell the arbiter that this worker lives, and begin to end when there is no arbiter any more."""
+        self.tmp.notify()
+        if self.ppid != os.getppid() and self.alive:
+            log.error("the arbiter is gone: this worker ends")
+            self.alive = False
+
+    def handle_abort(self, sig: int, frame: FrameType | None) -> None:
+        """SIGABRT: the arbiter gives this worker up. Say where it is, then end."""
+        log.error("given up while it was at\n%s", "".join(traceback.format_stack(frame)[-8:]))
+        super().handle_abort(sig, frame)
 
     def run(self) -> None:
-        """gunicorn's own loop, which sleeps a second at a time, with shorter naps once the worker is to stop."""
-        watcher = gevent.spawn(self._drain_when_told)
+        """From the loaded application to the last answer."""
+        helpers = [gevent.spawn(self._beat), gevent.spawn(self.connections.watch)]
         try:
-            super().run()
+            if not self.waits_until_ready or self._become_ready():
+                self._serve()
         finally:
-            watcher.kill()
+            gevent.killall(helpers)
 
     def close_application(self) -> None:
         """Post what waits, join the background tasks and close the pool."""
-        if self._application is not None:
-            self._application.close(float(self.cfg.graceful_timeout))
+        if self.application is not None:
+            self.application.close(max(self._end - time.monotonic(), CLOSE_S))
 
-    def _drain_when_told(self) -> None:
-        while self.alive:
-            gevent.sleep(POLL_S)
-        self._application.drain()
+    def _report(self, state: Any, reason: str = "") -> None:
+        if self.reports is not None:
+            self.reports.write(Report(self.pid, state, reason))
+
+    def _beat(self) -> None:
         while True:
-            for client in list(self._idle):
-                with contextlib.suppress(OSError):
-                    client.shutdown(socket.SHUT_RD)  # what has arrived can still be read, then the connection ends
-            gevent.sleep(POLL_S)
+            self.notify()
+            gevent.sleep(BEAT_S)
+
+    def _become_ready(self) -> bool:
+        """Ask until the application can serve; false when this worker is to end before that."""
+        told = ""
+        while self.alive:
+            try:
+                self.application.check(READY_CHECK_S)
+            except LedgerdError as error:
+                if error.message != told:
+                    told = error.message
+                    self._report("waiting", told)
+                gevent.sleep(READY_POLL_S)
+            else:
+                return True
+        return False
+
+    def _serve(self) -> None:
+        servers = [self._server(listener) for listener in self.sockets]
+        self._report("up")
+        for server in servers:
+            server.start()
+        signals = self.PIPE[0]  # each signal puts a byte into it
+        while self.alive:
+            if select([signals], [], [], BEAT_S)[0]:
+                os.read(signals, 4096)
+        self._drain(servers)
+
+    def _server(self, listener: Any) -> StreamServer:
+        listener.setblocking(1)
+        server = StreamServer(listener, handle=partial(self.handle, listener), spawn=Pool(self.worker_connections))
+        if self.cfg.workers > 1:
+            server.max_accept = 1  # leave the next to another worker
+        return server
+
+    def _drain(self, servers: list[StreamServer]) -> None:
+        """Steps 2 to 4 of "How it stops" in docs/operations.md."""
+        self._end = time.monotonic() + self.cfg.graceful_timeout
+        self.application.drain()
+        self.connections.drain()
+        for server in servers:
+            server.stop_accepting()
+        listening = list(servers)
+        while True:
+            listening = [server for server in listening if not self._close_listener(server)]
+            connections = sum(len(server.pool) for server in servers)
+            if not listening and not connections:
+                return
+            if time.monotonic() > self._end:
+                log.error("%d connections are cut: LEDGERD_SHUTDOWN_TIMEOUT_S is over", connections)
+                sys.exit(1)
+            gevent.joinall([greenlet for server in servers for greenlet in server.pool], timeout=POLL_S)
+
+    def _close_listener(self, server: StreamServer) -> bool:
+        """Take what is queued where nobody else will, and close; false while all of this worker's connections are in use."""
+        for _ in range(MOST_QUEUED if self.owns_listener else 0):
+            if server.full():
+                return False
+            if (accepted := server.do_read()) is None:
+                break
+            server.do_handle(*accepted)
+        server.close()
+        return True

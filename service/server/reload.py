@@ -1,0 +1,21 @@
+"""A reload that is under way."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from service.config import Config
+
+
+@dataclass(frozen=True)
+class Reload:
+    """When it began, and the settings to go back to when it fails."""
+
+    config_before: Config
+    began_at: float = field(default_factory=time.monotonic)
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since it began."""
+        return time.monotonic() - self.began_at
