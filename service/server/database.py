@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 from collections.abc import Callable
 from types import FrameType
 
 from service.concurrency.primitives import Parking, monotonic
 from service.config import Config
 from service.repository.embedded import EmbeddedPostgres
+from service.server.notify import Notifier
 from service.server.supervisor import SPARE_CONNECTIONS
 
 INSTANCES = 2  # during a release the old and the new one hold their pools at once
 RECOVERY_TIMEOUT_S = 3500.0  # below TimeoutStartSec= of systemd/ledgerd-postgres.service
 POLL_S = 0.25
-PING_S = 10.0  # well below half of WatchdogSec= there
 
 
 class _Told(BaseException):
@@ -36,17 +35,18 @@ def run_postgres(config: Config, say: Callable[[str], None]) -> int:
         log_to_stderr=True,
         start_timeout_s=RECOVERY_TIMEOUT_S,
     )
+    systemd = Notifier.take_from(os.environ)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _stop)
     try:
         postgres.start(say)
-        _notify("READY=1")
-        say(f"PostgreSQL (process {postgres.pid}) takes connections at {postgres.url}")
-        return _watch(postgres, say)
+        systemd.send(READY=1, STATUS=f"PostgreSQL (process {postgres.pid}) takes connections")
+        say(f"PostgreSQL takes connections at {postgres.url}")
+        return _watch(postgres, systemd, say)
     except _Told:
         return 0
     finally:
-        _notify("STOPPING=1")
+        systemd.send(STOPPING=1)
         postgres.stop()
 
 
@@ -56,20 +56,12 @@ def _stop(_number: int, _frame: FrameType | None) -> None:
     raise _Told
 
 
-def _watch(postgres: EmbeddedPostgres, say: Callable[[str], None]) -> int:
+def _watch(postgres: EmbeddedPostgres, systemd: Notifier, say: Callable[[str], None]) -> int:
     parking, ping_at = Parking(), monotonic()
     while (status := postgres.poll()) is None:
-        if monotonic() >= ping_at and postgres.responds():
-            _notify("WATCHDOG=1")
-            ping_at = monotonic() + PING_S
+        if systemd.watchdog_s is not None and monotonic() >= ping_at and postgres.responds():
+            systemd.send(WATCHDOG=1)
+            ping_at = monotonic() + systemd.watchdog_s / 3
         parking.wait(POLL_S)
     say(f"PostgreSQL ended by itself with status {status}")
     return 1
-
-
-def _notify(state: str) -> None:
-    """Tell systemd, where it started this process and listens."""
-    if address := os.environ.get("NOTIFY_SOCKET"):
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
-            sock.connect("\0" + address[1:] if address.startswith("@") else address)
-            sock.sendall(state.encode())

@@ -12,10 +12,14 @@ import socket
 import threading
 import time
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
+
+from tests.serving import wait_until
 
 CLIENTS = 20
 TIMEOUT_S = 30
+ON_TIME_S = 0.1
 
 
 @dataclass
@@ -48,6 +52,7 @@ class Load:
         self._stop = threading.Event()
         self._parts = [Seen() for _ in range(CLIENTS)]
         self._threads = [threading.Thread(target=self._run, args=(number,)) for number in range(CLIENTS)]
+        self._late_s = [0.0] * CLIENTS
         self._began = 0.0
         self.duration_s = 0.0
 
@@ -65,11 +70,16 @@ class Load:
         for part in self._parts:
             self.seen.add(part)
 
+    def settle(self) -> None:
+        """Return when every client is on time again, so that each disturbance is measured by itself."""
+        wait_until(lambda: max(self._late_s) < ON_TIME_S, TIMEOUT_S, lambda: f"clients are late: {self._late_s}")
+
     def __str__(self) -> str:
         seen = self.seen
         return (
             f"{seen.answered} requests in {self.duration_s:.0f} s ({seen.answered / self.duration_s:.0f}/s) on"
-            f" {seen.connections} connections, {len(seen.transfers)} transfers, {len(seen.failed)} failed, longest {seen.longest_s * 1000:.0f} ms"
+            f" {seen.connections} connections, {len(seen.transfers)} transfers, {len(seen.failed)} failed,"
+            f" longest {seen.longest_s * 1000:.0f} ms"
         )
 
     def _run(self, number: int) -> None:
@@ -85,7 +95,8 @@ class Load:
                 client.post(key, {"from_account_id": source, "to_account_id": target, "amount": 1})
             else:
                 client.get(f"/api/accounts/{accounts[count % len(accounts)]}/balance")
-            seen.longest_s = max(seen.longest_s, time.monotonic() - due)
+            self._late_s[number] = time.monotonic() - due
+            seen.longest_s = max(seen.longest_s, self._late_s[number])
             due += self._every_s
         client.close()
 
@@ -124,13 +135,13 @@ class Client:
             answer = connection.getresponse()
             text = answer.read()
         except (OSError, http.client.HTTPException) as exc:
-            self._seen.failed.append(f"{time.strftime('%X')} {method} {path} ({'kept' if self._kept else 'new'}): {exc!r}")
+            self._seen.failed.append(f"{stamp()} {method} {path} ({'kept' if self._kept else 'new'}): {exc!r}")
             self.close()
             return None
         if not self._kept or connection.sock is None:
             self.close()
         if answer.status not in (200, 201):
-            self._seen.failed.append(f"{time.strftime('%X')} {method} {path}: {answer.status} {text.decode()}")
+            self._seen.failed.append(f"{stamp()} {method} {path}: {answer.status} {text.decode()}")
             return None
         self._seen.answered += 1
         return text
@@ -143,6 +154,11 @@ class Client:
             self._connection.connect()
             self._seen.connections += 1
         return self._connection
+
+
+def stamp() -> str:
+    """The time of day, to find the moment in a journal."""
+    return datetime.now(UTC).strftime("%H:%M:%S.%f")[:-3]
 
 
 def closed_by_server(sock: socket.socket) -> bool:

@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -181,6 +182,24 @@ def _remove_if_empty(folder: Path) -> None:
             return
 
 
+def main() -> int:
+    """Boot a machine and stop it again: 0 when this works here, else 1 and the reason on standard output."""
+    if reason := missing():
+        print(reason)
+        return 1
+    try:
+        with Machine() as machine:
+            machine.boot()
+    except (AssertionError, OSError, subprocess.SubprocessError) as error:
+        print(error)
+        return 1
+    return 0
+
+
 def when(condition: Callable[[], Any], timeout_s: float, what: str) -> None:
     """Return once `condition` holds. Raises AssertionError that says `what` did not come."""
     wait_until(condition, timeout_s, lambda: f"not within {timeout_s} s: {what}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -130,5 +130,6 @@ def test_no_request_is_lost(ledgerd: Installed, verb: str) -> None:
             before = set(ledgerd.workers())
             ledgerd.machine.run("systemctl", verb, ledgerd.web)
             when(lambda: len(ledgerd.workers()) == 2 and not before & set(ledgerd.workers()), 60, "new workers")  # noqa: B023
+            load.settle()
     print(f"\n{ROUNDS} x {verb}: {load}")
-    assert load.seen.failed == []
+    assert load.seen.failed == [], ledgerd.machine.journal(ledgerd.web, 200)
