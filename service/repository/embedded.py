@@ -42,6 +42,7 @@ password_encryption = 'scram-sha-256'
 shared_buffers = '128MB'
 wal_compression = on
 max_wal_size = '2GB'
+max_slot_wal_keep_size = '8GB'
 timezone = 'UTC'
 log_timezone = 'UTC'
 log_min_messages = 'warning'

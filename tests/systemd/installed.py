@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from tests.client import HttpClient
@@ -83,9 +83,8 @@ class Installed:
 
     def open_accounts(self, count: int) -> list[int]:
         """Accounts without a floor."""
-        client = self.client()
-        made = [client.call("POST", "/api/accounts", {"asset": "USD/2", "min_balance": None}) for _ in range(count)]
-        client.close()
+        with closing(self.client()) as client:
+            made = [client.call("POST", "/api/accounts", {"asset": "USD/2", "min_balance": None}) for _ in range(count)]
         assert {reply.status for reply in made} == {201}
         return [reply.json["id"] for reply in made]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -44,14 +45,13 @@ def test_the_data_outlives_an_uninstall(machine: Machine, bundle: Path) -> None:
     account, *_ = ledgerd.open_accounts(1)
     ledgerd.tool(bundle, "uninstall")
     assert machine.run("pgrep", "-u", "ledgerd", check=False).stdout == ""
-    left = machine.run("systemctl", "list-unit-files", "ledgerd*", "--no-legend").stdout
+    left = machine.run("systemctl", "list-unit-files", "ledgerd*", "--no-legend", check=False).stdout
     assert left == ""
     assert not (machine.root / "opt/ledgerd").exists()
     assert not (machine.root / "usr/local/bin/ledgerd").exists()
     ledgerd.install(bundle)
-    client = ledgerd.client()
-    assert client.call("GET", f"/api/accounts/{account}").status == 200
-    client.close()
+    with closing(ledgerd.client()) as client:
+        assert client.call("GET", f"/api/accounts/{account}").status == 200
     ledgerd.tool(bundle, "uninstall", "--purge")
     for name in ("var/lib/ledgerd", "etc/ledgerd", "opt/ledgerd"):
         assert not (machine.root / name).exists()
