@@ -17,7 +17,7 @@ from service.api.users import UserHandlers
 from service.concurrency.context import background, with_timeout
 from service.concurrency.spawn import Tasks
 from service.config import Config
-from service.errors import ConfigurationError
+from service.errors import ConfigurationError, DeadlineExceeded, Unavailable
 from service.ledger.accounts import Accounts
 from service.ledger.keys import Keys
 from service.ledger.posting import Posting
@@ -86,8 +86,11 @@ class Application:
 
     def check(self, timeout_s: float) -> None:
         """What /readyz asks: raises Unavailable with the reason while this process cannot serve."""
-        with with_timeout(background(), timeout_s) as ctx:
-            self._health.check(ctx)
+        try:
+            with with_timeout(background(), timeout_s) as ctx:
+                self._health.check(ctx)
+        except DeadlineExceeded as exc:
+            raise Unavailable("The database does not answer.") from exc
 
     def drain(self) -> None:
         """Say at /readyz that this process is to stop; requests are answered as before."""

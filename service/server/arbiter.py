@@ -32,6 +32,7 @@ log = logging.getLogger("ledgerd.server")
 
 TURN_S = 1.0  # the loop turns at least so often
 ABORT_S = 2.0  # between SIGABRT and SIGKILL for a worker that did not come up
+RELOAD_SPARE_S = 10.0  # above the time to come up, for new workers that not even SIGKILL ends
 DEAF_S = 1.0  # between SIGTERM and SIGKILL for a worker that was not up
 TWICE_S = 1.0  # a second signal within this time is the first: systemd may tell every process, and a supervisor this one again
 HARD_STOP_S = 2.0  # after the deadline, for workers to say what they cut
@@ -106,6 +107,9 @@ class LedgerArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         worker.waits_until_ready = self._reload is not None or not self._crew.was_up
 
     def _in_worker(self, _arbiter: Any, _worker: Any) -> None:
+        signal.set_wakeup_fd(-1)
+        for end in (self._wake, self._wake_write):
+            os.close(end)
         self._reports.leave_to_worker()
 
     def _start_workers(self, number: int) -> None:
@@ -123,6 +127,8 @@ class LedgerArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
                 continue
             if report.state == "up":
                 self._crew.up(report.pid)
+                if member.ends_since is not None:
+                    self.kill_worker(report.pid, signal.SIGTERM)  # it may have been too young to hear the first one
             else:
                 member.said = report.reason
             if report.state == "waiting":
@@ -150,16 +156,17 @@ class LedgerArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         how = signal.Signals(-status).name if status < 0 else f"status {status}"
         if member.ends_since is not None:
             self._cut = self._cut or (member.up and status != 0)
-        elif member.up and status == 0:
+            return
+        if member.up and status == 0:
             log.info("worker %d ended, as it was told by somebody else", member.pid)
         elif member.up:
             log.error("worker %d ended by itself with %s; what it had in flight is lost", member.pid, how)
         else:
             log.error("worker %d did not come up (%s): %s", member.pid, how, member.said)
-            if self._reload is not None and member.generation == self._crew.generation:
-                self._fail_reload(member.said)
-            elif self._crew.hopeless:
-                raise HaltServer(f"no worker comes up: {member.said}", ExitStatus.NO_WORKER)
+        if self._reload is not None and member.generation == self._crew.generation:
+            self._fail_reload(f"a new worker ended with {how}" if member.up else member.said)
+        elif self._crew.hopeless:
+            raise HaltServer(f"no worker comes up: {member.said}", ExitStatus.NO_WORKER)
 
     def murder_workers(self) -> None:
         """gunicorn's, for the silent ones; then those that did not come up in time, and those that do not end."""
@@ -176,10 +183,10 @@ class LedgerArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
 
     def manage_workers(self) -> None:
         """Once a turn: go on with a reload, start what is missing, end what is too many, and tell systemd."""
-        if self._reload is None and self._reload_wanted:
+        if self._reload is not None:
+            self._go_on_with_reload(self._reload)
+        elif self._reload_wanted:
             self._begin_reload()
-        elif self._reload is not None and sum(member.up for member in self._newcomers()) >= self.num_workers:
-            self._finish_reload(self._reload)
         if self._reload is None:
             self._start_workers(self._crew.missing(self.num_workers, time.monotonic()))
             self._end(self._crew.staying[: max(len(self._crew.staying) - self.num_workers, 0)])
@@ -204,7 +211,7 @@ class LedgerArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
 
     def _begin_reload(self) -> None:
         self._reload_wanted = False
-        self._reload = Reload(self.app.config)
+        self._reload = Reload(self.app.config, self.num_workers)
         self._status.reloading(self.app.config.boot_timeout_s)
         log.info("reload: starting %d new workers", self.num_workers)
         self._crew.generation += 1
@@ -212,14 +219,19 @@ class LedgerArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
             self.app.read_again()
         except ConfigurationError as error:
             self._fail_reload("; ".join(error.problems))
-        else:
-            self._start_workers(self.num_workers)
+            return
+        self._start_workers(self.num_workers)
+        if len(self._newcomers()) < self.num_workers:
+            self._fail_reload("a worker cannot be started")
 
-    def _finish_reload(self, done: Reload) -> None:
-        self._reload = None
-        self._status.reload_failure = ""
-        log.info("reload: the new workers are up after %.1f s; the old ones end", done.age_s)
-        self._end([member for member in self._crew.staying if member.generation < self._crew.generation])
+    def _go_on_with_reload(self, reload: Reload) -> None:
+        if sum(member.up for member in self._newcomers()) >= reload.wanted:
+            self._reload = None
+            self._status.reload_failure = ""
+            log.info("reload: the new workers are up after %.1f s; the old ones end", reload.age_s)
+            self._end([member for member in self._crew.staying if member.generation < self._crew.generation])
+        elif reload.age_s > self._crew.boot_timeout_s + RELOAD_SPARE_S:
+            self._fail_reload("new workers neither come up nor end")
 
     def _fail_reload(self, reason: str) -> None:
         assert self._reload is not None
@@ -274,6 +286,8 @@ class LedgerArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         if reason is not None:
             log.error("ended: %s", reason)
         self.cfg.on_exit(self)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)  # else one that comes while the interpreter ends would be the exit status
         sys.exit(exit_status or (ExitStatus.CUT if self._cut else ExitStatus.STOPPED))
 
 

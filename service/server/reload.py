@@ -10,9 +10,10 @@ from service.config import Config
 
 @dataclass(frozen=True)
 class Reload:
-    """When it began, and the settings to go back to when it fails."""
+    """The settings to go back to when it fails, how many new workers there are to be, and when it began."""
 
     config_before: Config
+    wanted: int
     began_at: float = field(default_factory=time.monotonic)
 
     @property

@@ -18,10 +18,10 @@ LONGEST_REASON = 500  # characters; far below PIPE_BUF even when every one of th
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A worker waits for what it needs, is up (it accepts connections), or failed; the first and last with the reason."""
+    """A worker has loaded the application, waits for what it needs, is up (it accepts connections), or failed; and why."""
 
     pid: int
-    state: Literal["waiting", "up", "failed"]
+    state: Literal["loaded", "waiting", "up", "failed"]
     reason: str = ""
 
 

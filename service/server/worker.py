@@ -31,9 +31,20 @@ log = logging.getLogger("ledgerd.server")
 BEAT_S = 1.0  # how often the arbiter hears of a worker
 POLL_S = 0.05  # while draining
 READY_POLL_S = 0.25
-READY_CHECK_S = 5.0  # for one look at the database
+READY_CHECK_S = 2.0  # for one look at the database
 CLOSE_S = 1.0  # for the end of tasks and the pool where no time is left
 MOST_QUEUED = 8192  # connections taken from the queue at the end: above any backlog, so that it ends
+
+
+class Address:
+    """Where a connection came in, for the request loop: a connection may begin to be served when the listener is closed."""
+
+    def __init__(self, name: Any) -> None:
+        self._name = name
+
+    def getsockname(self) -> Any:
+        """As a socket's."""
+        return self._name
 
 
 class LedgerWorker(RequestLoop):
@@ -70,6 +81,9 @@ class LedgerWorker(RequestLoop):
 
     def handle_abort(self, sig: int, frame: FrameType | None) -> None:
         """SIGABRT: the arbiter gives this worker up. Say where it is, then end."""
+        hub = gevent.get_hub()
+        if gevent.getcurrent() is hub:  # nobody keeps the processor: what matters is what the main greenlet waits for
+            frame = hub.parent.gr_frame
         log.error("given up while it was at\n%s", "".join(traceback.format_stack(frame)[-8:]))
         super().handle_abort(sig, frame)
 
@@ -98,7 +112,8 @@ class LedgerWorker(RequestLoop):
 
     def _become_ready(self) -> bool:
         """Ask until the application can serve; false when this worker is to end before that."""
-        told = ""
+        told = "the database has not answered yet"
+        self._report("loaded", told)
         while self.alive:
             try:
                 self.application.check(READY_CHECK_S)
@@ -124,7 +139,8 @@ class LedgerWorker(RequestLoop):
 
     def _server(self, listener: Any) -> StreamServer:
         listener.setblocking(1)
-        server = StreamServer(listener, handle=partial(self.handle, listener), spawn=Pool(self.worker_connections))
+        handle = partial(self.handle, Address(listener.getsockname()))
+        server = StreamServer(listener, handle=handle, spawn=Pool(self.worker_connections))
         if self.cfg.workers > 1:
             server.max_accept = 1  # leave the next to another worker
         return server
