@@ -1,6 +1,7 @@
 """A steady load: so many requests a second, at fixed times, half on kept connections and half on new ones, none repeated.
 
-The delay of a request counts from the time it was due, so a stall shows in every request that it held up.
+Two things are measured: the longest a request took, which is the longest stall, and how late its answer was against the time
+that the request was due, which shows a stall in every request that it held up (and a machine that is too slow for the load).
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ class Seen:
     transfers: dict[str, int] = field(default_factory=dict)  # by key, the id that was told
     connections: int = 0
     longest_s: float = 0.0
+    latest_s: float = 0.0
 
     def add(self, other: Seen) -> None:
         """Take another client's count in."""
@@ -38,6 +40,7 @@ class Seen:
         self.transfers |= other.transfers
         self.connections += other.connections
         self.longest_s = max(self.longest_s, other.longest_s)
+        self.latest_s = max(self.latest_s, other.latest_s)
 
 
 class Load:
@@ -80,7 +83,7 @@ class Load:
         return (
             f"{seen.answered} requests in {self.duration_s:.0f} s ({seen.answered / self.duration_s:.0f}/s) on"
             f" {seen.connections} connections, {len(seen.transfers)} transfers, {len(seen.failed)} failed,"
-            f" longest {seen.longest_s * 1000:.0f} ms"
+            f" longest {seen.longest_s * 1000:.0f} ms, latest {seen.latest_s * 1000:.0f} ms"
         )
 
     def _run(self, number: int) -> None:
@@ -97,7 +100,7 @@ class Load:
             else:
                 client.get(f"/api/accounts/{accounts[count % len(accounts)]}/balance")
             self._late_s[number] = time.monotonic() - due
-            seen.longest_s = max(seen.longest_s, self._late_s[number])
+            seen.latest_s = max(seen.latest_s, self._late_s[number])
             due += self._every_s
         client.close()
 
@@ -130,6 +133,7 @@ class Client:
 
     def _send(self, method: str, path: str, body: dict[str, int] | None, headers: dict[str, str]) -> bytes | None:
         named = self._headers | headers | ({} if self._kept else {"Connection": "close"})
+        began = time.monotonic()
         try:
             connection = self._open()
             connection.request(method, path, None if body is None else json.dumps(body), named)
@@ -139,6 +143,7 @@ class Client:
             self._seen.failed.append(f"{stamp()} {method} {path} ({'kept' if self._kept else 'new'}): {exc!r}")
             self.close()
             return None
+        self._seen.longest_s = max(self._seen.longest_s, time.monotonic() - began)
         if not self._kept or connection.sock is None:
             self.close()
         if answer.status not in (200, 201):
