@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 
 from host.bundle import OLDEST_PYTHON
 from host.layout import Refused, one_at_a_time
@@ -18,6 +20,9 @@ def say(text: str) -> None:
 
 def run_tool(name: str, work: Callable[[], None]) -> int:
     """Do the work; returns the exit status: 0 done, 1 refused or failed, with the reason on standard error."""
+    os.umask(0o022)  # whatever root's is: ledgerd's user must be able to read what is made here
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
     try:
         _check_host(name)
         with one_at_a_time():
@@ -29,6 +34,11 @@ def run_tool(name: str, work: Callable[[], None]) -> int:
         print(f"{name}: interrupted", file=sys.stderr)
         return 1
     return 0
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    """As Ctrl-C: what was begun is undone. A terminal that is gone must not leave a release half done."""
+    raise KeyboardInterrupt
 
 
 def _check_host(name: str) -> None:
