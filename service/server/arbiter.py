@@ -153,7 +153,7 @@ class LedgerArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
     def _note_end(self, member: Member | None, status: int) -> None:
         if member is None:
             return
-        how = signal.Signals(-status).name if status < 0 else f"status {status}"
+        how = f"signal {-status}, {signal.strsignal(-status)}" if status < 0 else f"status {status}"
         if member.ends_since is not None:
             self._cut = self._cut or (member.up and status != 0)
             return

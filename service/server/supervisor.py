@@ -126,7 +126,7 @@ def _watch(
         say("stopping at once")
         return ExitStatus.CUT
     say("stopped")
-    return web.returncode
+    return web.returncode if web.returncode >= 0 else ExitStatus.CUT
 
 
 def _end(web: subprocess.Popen[bytes]) -> None:

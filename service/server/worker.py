@@ -60,9 +60,10 @@ class LedgerWorker(RequestLoop):
         self._end = 0.0
 
     def init_signals(self) -> None:
-        """gunicorn's, but that Ctrl-C in a terminal, which reaches every process there, is for the arbiter alone."""
+        """gunicorn's, but for signals that mean the arbiter alone: a terminal, say, sends the first two to every process."""
         super().init_signals()
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR2):
+            signal.signal(number, signal.SIG_IGN)
 
     def load_wsgi(self) -> None:
         """Load the application; the arbiter is told why that failed."""

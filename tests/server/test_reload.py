@@ -40,8 +40,8 @@ def test_a_reload_that_does_not_load_keeps_the_old_workers(
         (faults / "broken").touch()
         web.signal(signal.SIGHUP).wait_ready(2)
         web.wait_log("the reload failed, the workers of before serve on: ImportError: this release is broken")
-        wait_until(lambda: "the last reload failed: ImportError: this release is broken" in web.notify.status, 10)
-        wait_until(lambda: web.workers == before, 10)
+        wait_until(lambda: "the last reload failed: ImportError: this release is broken" in web.notify.status, 30)
+        wait_until(lambda: web.workers == before, 30)
         (faults / "broken").unlink()
         web.signal(signal.SIGHUP).wait_ready(3)
         wait_until(lambda: not set(before) & set(web.workers), 30)
@@ -53,14 +53,14 @@ def test_a_reload_that_does_not_load_keeps_the_old_workers(
 
 def test_a_reload_that_hangs_keeps_the_old_workers(start: Callable[..., Web], load: Callable[..., Load], faults: Path) -> None:
     """After LEDGERD_BOOT_TIMEOUT_S it has failed; a SIGHUP that came meanwhile is done then."""
-    web = start(LEDGERD_BOOT_TIMEOUT_S="3").wait_ready()
+    web = start(LEDGERD_BOOT_TIMEOUT_S="8").wait_ready()
     before = web.wait_workers(2)
     with load(web.port) as clients:
         (faults / "hangs").touch()
         web.signal(signal.SIGHUP)
-        wait_until(lambda: web.notify.count("RELOADING") == 1, 10)
+        wait_until(lambda: web.notify.count("RELOADING") == 1, 30)
         web.signal(signal.SIGHUP)
-        web.wait_log("is not up after 3 s")
+        web.wait_log("is not up after 8 s")
         (faults / "hangs").unlink()
         web.wait_ready(2)
         wait_until(lambda: not set(before) & set(web.workers), 30)
@@ -82,8 +82,8 @@ def test_a_reload_takes_a_new_credential_and_refuses_a_wrong_one(
         ):
             credential.write_text(wrong)
             web.signal(signal.SIGHUP).wait_ready(number)
-            wait_until(lambda reason=reason: f"reload failed: {reason}" in web.notify.status, 10)
-            wait_until(lambda: web.workers == before, 10)
+            wait_until(lambda reason=reason: f"reload failed: {reason}" in web.notify.status, 30)
+            wait_until(lambda: web.workers == before, 30)
         assert "reload failed: The database does not answer" in web.notify.status
         os.kill(before[0], signal.SIGTERM)  # its replacement has the settings of before
         wait_until(lambda: before[0] not in web.workers and len(web.workers) == 2, 30)
@@ -103,5 +103,5 @@ def test_a_new_worker_that_is_killed_fails_the_reload(start: Callable[..., Web],
     wait_until(lambda: len(web.workers) == 4, 30)
     os.kill(max(set(web.workers) - set(before)), signal.SIGKILL)
     web.wait_ready(2).wait_log("the reload failed, the workers of before serve on: it has not loaded the application yet")
-    wait_until(lambda: web.workers == before, 10)
+    wait_until(lambda: web.workers == before, 30)
     assert web.answers() == 200

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import socket
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from service.server.exit_status import ExitStatus
-from tests.server.load import Load, receive, send
+from tests.server.load import Load, exchange, receive, send
 from tests.server.web import Web, activated
 from tests.serving import LEDGERD, clean_env, wait_until
 
@@ -69,6 +70,19 @@ def test_a_second_instance_takes_over_while_the_first_goes(
         wait_until(lambda: clients.posted > seen + 100, 30)
     assert clients.failures == []
     assert clients.refused == 0
+
+
+def test_a_unix_socket_of_systemd_stays_where_it_is(start: Callable[..., Web]) -> None:
+    """It serves there, and leaves the path behind for the next instance."""
+    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(f"{folder}/http")
+        listener.listen()
+        for number in (1, 2):
+            web = start(listener=listener).wait_ready(number)
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.connect(f"{folder}/http")
+                assert exchange(connection, "GET", "/readyz") == (200, False)
+                assert web.signal(signal.SIGTERM).wait_end() == ExitStatus.STOPPED
 
 
 def test_serve_takes_no_socket_of_systemd(listener: socket.socket, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ def test_ready_comes_with_the_last_migration_and_not_before(start: Callable[...,
     """STATUS says what is missing; connections wait meanwhile; then READY=1 once, and the stop is told."""
     web = start(DATABASE_URL=empty_database_url)
     web.wait_log("The database lacks migrations [1, 2, 3]: run `ledgerd migrate`.", times=2)
-    wait_until(lambda: "lacks migrations" in web.notify.status, 10)
+    wait_until(lambda: "lacks migrations" in web.notify.status, 30)
     assert web.notify.states == []
     assert int(web.notify.messages[0]["EXTEND_TIMEOUT_USEC"]) > 60_000_000
     migrate(empty_database_url, sql_folder(), lambda _: None)
@@ -51,8 +51,8 @@ def test_it_becomes_ready_when_the_database_appears(start: Callable[..., Web], t
 def test_a_worker_that_hangs_at_its_start_is_replaced(start: Callable[..., Web], faults: Path) -> None:
     """It is ended after LEDGERD_BOOT_TIMEOUT_S, the log says where it was, and the next one serves."""
     (faults / "hangs").touch()
-    web = start(LEDGERD_BOOT_TIMEOUT_S="2", LEDGERD_WORKERS="1")
-    web.wait_log("is not up after 2 s: it has not loaded the application yet")
+    web = start(LEDGERD_BOOT_TIMEOUT_S="8", LEDGERD_WORKERS="1")
+    web.wait_log("is not up after 8 s: it has not loaded the application yet")
     web.wait_log("sitecustomize.py")  # the place in the stack
     assert web.notify.states == []
     (faults / "hangs").unlink()
@@ -87,7 +87,7 @@ def test_a_replacement_serves_without_the_database_as_its_siblings_do(
     start: Callable[..., Web], test_server: TestServer, database_url: str
 ) -> None:
     """While the database refuses, the only worker is killed: the next one answers 503 instead of letting clients wait."""
-    web = start(LEDGERD_WORKERS="1", LEDGERD_BOOT_TIMEOUT_S="5").wait_ready()
+    web = start(LEDGERD_WORKERS="1").wait_ready()
     (worker,) = web.wait_workers(1)
     name = psycopg.conninfo.conninfo_to_dict(database_url)["dbname"]
     test_server.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
