@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import ssl
 import subprocess
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -15,6 +14,7 @@ from tests.serving import ROOT, free_port, wait_until
 from tests.systemd.installed import Installed
 
 NAME = "ledger.example.com"
+CUT_OFF_WITHIN_S = 40  # nginx waits for 10 s, and this machine may be busy
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Proxy:
         """A TLS connection."""
         context = ssl.create_default_context()
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        return context.wrap_socket(socket.create_connection(("127.0.0.1", self.port), 60), server_hostname=NAME)
+        return context.wrap_socket(socket.create_connection(("127.0.0.1", self.port), CUT_OFF_WITHIN_S), server_hostname=NAME)
 
 
 @pytest.fixture
@@ -96,10 +96,8 @@ def test_a_slow_client_is_cut_off(proxy: Proxy, sent: str) -> None:
     """A header or a body that does not go on is ended by nginx; the ledger has not heard of it."""
     with proxy.open() as slow:
         slow.sendall(b"POST /api/users HTTP/1.1\r\n" + sent.encode())
-        began = time.monotonic()
-        answer = slow.recv(4096)
+        answer = slow.recv(4096)  # TimeoutError when it is not cut off
     assert answer == b"" or answer.startswith(b"HTTP/1.1 408")
-    assert time.monotonic() - began < 45
 
 
 @pytest.mark.slow
