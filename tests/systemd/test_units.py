@@ -73,13 +73,16 @@ def test_systemd_reads_every_line(unit_folder: Path) -> None:
 
 
 def test_each_time_out_leaves_room_for_the_one_inside_it() -> None:
-    """An idle connection < requests in flight at a stop < systemd's patience, so that nothing is cut off by the next layer."""
+    """An idle connection at nginx < here < requests in flight at a stop < systemd's patience: none cuts another off."""
     from service.server.gunicorn import KEEPALIVE_S
 
     unit = (UNITS / "ledgerd@.service").read_text()
     settings = (ROOT / "deploy" / "env.example").read_text()
+    upstream = re.search(r"upstream ledgerd \{.*?\}", (ROOT / "deploy" / "nginx" / "ledgerd.conf").read_text(), re.DOTALL)
+    assert upstream
     graceful = number(r"LEDGERD_SHUTDOWN_TIMEOUT_S=(\d+)", settings)
-    assert KEEPALIVE_S < graceful < number(r"TimeoutStopSec=(\d+)", unit)
+    proxy = number(r" *keepalive_timeout (\d+)s", upstream[0])
+    assert proxy < KEEPALIVE_S < graceful < number(r"TimeoutStopSec=(\d+)", unit)
 
 
 def number(pattern: str, text: str) -> int:
