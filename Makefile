@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 SYSTEMD ?= bounded
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-systemd bundle lint bench race chaos clean
+.PHONY: help setup run test test-systemd bundle lint bench race chaos fuzz clean
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,13 +31,17 @@ bundle: $(STAMP) ## make dist/ledgerd-VERSION/, which installs on hosts without 
 race: $(STAMP) ## the stress tests of the core for a minute, on threads and on greenlets
 	@$(BIN)/python -m tests.race
 
+fuzz: $(STAMP) ## mutated requests to the request loop for ten minutes, beside gunicorn's own worker
+	@$(BIN)/python -m tests.loop.fuzz
+
 lint: $(STAMP) ## style, types, and who may import whom
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-bench: $(STAMP) ## measure posting alone, the core on threads and on greenlets, and the hot code paths
+bench: $(STAMP) ## measure posting alone, the request loop, the core on threads and on greenlets, the hot code paths
 	@$(BIN)/python -m tests.bench.posting
+	@$(BIN)/python -m tests.bench.loop
 	@$(BIN)/python -m pytest tests/bench --benchmark-enable --benchmark-only -q
 	@$(BIN)/python -m tests.core.patched tests/bench/test_core.py --benchmark-enable --benchmark-only -q
 

@@ -15,9 +15,10 @@ from service.api.problem import problem
 from service.api.transfers import TransferHandlers
 from service.api.users import UserHandlers
 from service.concurrency.context import background, with_timeout
+from service.concurrency.primitives import monotonic
 from service.concurrency.spawn import Tasks
 from service.config import Config
-from service.errors import ConfigurationError, DeadlineExceeded, Unavailable
+from service.errors import ConfigurationError
 from service.ledger.accounts import Accounts
 from service.ledger.keys import Keys
 from service.ledger.posting import Posting
@@ -33,6 +34,8 @@ from service.repository.posting import PostingRepository
 from service.repository.queries import Queries, sql_folder
 from service.repository.transfers import TransferRepository
 from service.repository.users import UserRepository
+
+CLOSE_AT_LEAST_S = 1.0  # the pool gets so long to close, even where the tasks have used up the time
 
 
 class Application:
@@ -55,7 +58,7 @@ class Application:
         queries = Queries(sql_folder() / "queries")
         key_repository = KeyRepository(self._pool, queries)
         self._posting = Posting(
-            PostingRepository(self._pool, queries), capacity=config.posting_queue, attempt_timeout_s=config.timeout_s
+            PostingRepository(self._pool, queries), capacity=config.posting_queue, longest_s=config.timeout_s
         )
         self._tasks = Tasks(background())
         self._draining = False
@@ -86,21 +89,19 @@ class Application:
 
     def check(self, timeout_s: float) -> None:
         """What /readyz asks: raises Unavailable with the reason while this process cannot serve."""
-        try:
-            with with_timeout(background(), timeout_s) as ctx:
-                self._health.check(ctx)
-        except DeadlineExceeded as exc:
-            raise Unavailable("The database does not answer.") from exc
+        with with_timeout(background(), timeout_s) as ctx:
+            self._health.check(ctx)
 
     def drain(self) -> None:
         """Say at /readyz that this process is to stop; requests are answered as before."""
         self._draining = True
 
     def close(self, timeout_s: float) -> list[str]:
-        """Post what waits, join the tasks, close the pool; returns the tasks that did not end within `timeout_s`."""
+        """Post what waits, join the tasks, close the pool; returns the tasks that did not end within `timeout_s` in all."""
+        end = monotonic() + timeout_s
         self._posting.close()
         left = self._tasks.stop(timeout_s)
-        self._pool.close(timeout_s)
+        self._pool.close(max(end - monotonic(), CLOSE_AT_LEAST_S))
         return left
 
 

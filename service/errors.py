@@ -7,7 +7,7 @@ Each class is one code. It knows nothing of HTTP: `service/api/problem.py` holds
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,20 @@ class LedgerdError(Exception):
         self.message = message
         self.fields = fields
         self.retry_after_s = retry_after_s
+        self._copied: LedgerdError | None = None
+
+    @property
+    def origin(self) -> LedgerdError:
+        """What it is a copy of; itself, if it is none."""
+        return self._copied or self
+
+    def again(self) -> Self:
+        """A copy to raise. One object that several raise would keep the frames of each, and show them to the others."""
+        copy = type(self).__new__(type(self), *self.args)
+        copy.__dict__.update(self.__dict__, _copied=self.origin)
+        if self.__cause__ is not None:
+            copy.__cause__ = self.__cause__
+        return copy
 
 
 class MalformedRequest(LedgerdError):

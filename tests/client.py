@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import http.client
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from werkzeug.test import Client
 
 from service.app import Application
+from service.middleware.environ import CLIENT_LEFT
 
 
 @dataclass(frozen=True)
@@ -43,15 +45,22 @@ class ApiClient:
         self._client = Client(application)
         self.key = key
 
-    def call(self, method: str, path: str, body: Any = None, /, *, raw: bytes | None = None, **headers: str) -> Reply:
-        """Send a request; `body` goes as JSON, `raw` as it is; header names are given with underscores."""
+    def call(
+        self, method: str, path: str, body: Any = None, /,
+        *, raw: bytes | None = None, client_left: Callable[..., Any] | None = None, **headers: str,
+    ) -> Reply:
+        """Send a request; `body` goes as JSON, `raw` as it is; header names are given with underscores.
+
+        `client_left` is the server's hook by that name (service/middleware/environ.py).
+        """
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         if self.key is not None:
             named.setdefault("Authorization", f"Bearer {self.key}")
         data = raw if raw is not None else None if body is None else json.dumps(body).encode()
         if data is not None:
             named.setdefault("Content-Type", "application/json")
-        answer = self._client.open(path, method=method, data=data, headers=named)
+        environ = {} if client_left is None else {CLIENT_LEFT: client_left}
+        answer = self._client.open(path, method=method, data=data, headers=named, environ_overrides=environ)
         return Reply(answer.status_code, dict(answer.headers), answer.get_data())
 
     def get(self, path: str, **headers: str) -> Reply:

@@ -63,16 +63,17 @@ def test_server() -> Iterator[TestServer]:
 @pytest.fixture
 def empty_database_url(test_server: TestServer) -> Iterator[str]:
     """A database without any table."""
-    yield from _database(test_server, "template0")
+    yield from fresh_database(test_server, "template0")
 
 
 @pytest.fixture
 def database_url(test_server: TestServer) -> Iterator[str]:
     """A migrated database without any row."""
-    yield from _database(test_server, "template")
+    yield from fresh_database(test_server, "template")
 
 
-def _database(server: TestServer, template: str) -> Iterator[str]:
+def fresh_database(server: TestServer, template: str) -> Iterator[str]:
+    """The address of a new database, which is dropped afterwards."""
     name = f"test_{next(_numbers)}"
     server.execute(f"CREATE DATABASE {name} TEMPLATE {template} OWNER ledgerd")
     yield server.url(name)

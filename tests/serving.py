@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -10,6 +11,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +43,10 @@ def ledgerd(*arguments: str, timeout_s: float = 60, **settings: str) -> subproce
 
 
 class Serve:
-    """`ledgerd serve` on a free port; leave it with `stop` or in a `with` statement."""
+    """`ledgerd serve` on a free port, or that of an earlier one; leave it with `stop` or in a `with` statement."""
 
-    def __init__(self, data_dir: Path, **settings: str) -> None:
-        self.port = free_port()
+    def __init__(self, data_dir: Path, port: int | None = None, **settings: str) -> None:
+        self.port = port or free_port()
         self.log = data_dir / f"serve-{self.port}.log"
         self._settings = {"LEDGERD_DATA_DIR": str(data_dir), "LEDGERD_BIND": f"127.0.0.1:{self.port}", **settings}
         data_dir.mkdir(parents=True, exist_ok=True)
@@ -106,26 +109,62 @@ def http_status(url: str) -> int | None:
 
 def children(pid: int, word: str = "") -> list[int]:
     """The child processes of `pid` whose command line has `word`."""
-    found = []
-    for folder in Path("/proc").iterdir():
-        try:
-            parent = int(folder.joinpath("stat").read_text().rpartition(")")[2].split()[1])
-            command = folder.joinpath("cmdline").read_text()
-        except (OSError, ValueError, IndexError):
-            continue
-        if parent == pid and word in command:
-            found.append(int(folder.name))
-    return found
+    return [child for child, parent in _parents().items() if parent == pid and word in _command(child)]
 
 
 def descendants(pid: int) -> list[int]:
-    """The child processes of `pid`, theirs, and so on."""
-    return [p for child in children(pid) for p in (child, *descendants(child))]
+    """The child processes of `pid`, theirs, and so on; parents before children."""
+    parents, found = _parents(), [pid]
+    for ancestor in found:  # grows while it is gone through
+        found += [child for child, parent in parents.items() if parent == ancestor]
+    return found[1:]
 
 
-def wait_until(condition: Any, timeout_s: float, message: Any = lambda: "the condition did not come true") -> None:
+def is_there(pid: int) -> bool:
+    """Whether there is such a process, be it one that has ended and was not waited for."""
+    return Path(f"/proc/{pid}").exists()
+
+
+@contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    """`pid` and all below it stand still (SIGSTOP) in the block."""
+    still: list[int] = []
+    try:
+        while fresh := [p for p in (pid, *descendants(pid)) if p not in still]:  # until none was started meanwhile
+            for process in fresh:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGSTOP)
+            still += fresh
+        yield
+    finally:
+        for process in still:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGCONT)
+
+
+def _parents() -> dict[int, int]:
+    """Every process with its parent."""
+    found = {}
+    for folder in Path("/proc").iterdir():
+        try:
+            found[int(folder.name)] = int(folder.joinpath("stat").read_text().rpartition(")")[2].split()[1])
+        except (OSError, ValueError, IndexError):
+            continue
+    return found
+
+
+def _command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:
+        return ""
+
+
+def wait_until(
+    condition: Any, timeout_s: float, message: Any = lambda: "the condition did not come true", *, every_s: float = 0.05
+) -> None:
     """Return when `condition()` is true. Raises AssertionError after `timeout_s`."""
     end = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < end, message()
-        time.sleep(0.05)
+        time.sleep(every_s)

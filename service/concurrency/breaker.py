@@ -5,13 +5,15 @@ it is half-open: one call at a time passes as a probe; success closes the breake
 It!, 2007, chapter "Stability Patterns".) Guarantees:
 
 - Which errors count as failures is the caller's choice. One that does not count is no success either: a probe that ends with
-  it decides nothing, and the next call is the probe.
+  it decides nothing, and the next call is the probe. The same holds for one that is killed, and where `counts` itself raises.
 - A call that began before the last change of state says nothing any more, whenever it ends.
-- `on_change` is called for each change, in order, outside the lock.
+- `on_change` is called for each change, in order, one at a time and outside the lock. What it raises is logged: it changes
+  nothing for the call.
 """
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable
 from enum import Enum
@@ -19,6 +21,8 @@ from typing import ParamSpec, TypeVar
 
 from service.concurrency.clock import SYSTEM_CLOCK, Clock
 from service.concurrency.primitives import Lock
+
+log = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -66,6 +70,8 @@ class Breaker:
         self._opened_at = 0.0
         self._probing = False
         self._epoch = 0  # the number of changes
+        self._untold: deque[tuple[State, State]] = deque()
+        self._telling = False
 
     @property
     def state(self) -> State:
@@ -78,40 +84,35 @@ class Breaker:
     def call(self, task: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """`task(*args)`, if the breaker lets it pass. Raises BreakerOpen, or what `task` raises."""
         epoch = self._admit()
+        failed: bool | None = None  # killed, or `counts` fails: it decides nothing
         try:
+            self._tell()
             value = task(*args, **kwargs)
+            failed = False
+            return value
         except Exception as error:
             if self._counts(error):
-                self._end(epoch, failed=True)
-            else:
-                self._end(epoch, failed=None)
+                failed = True
             raise
-        except BaseException:  # killed: it decides nothing
-            self._end(epoch, failed=None)
-            raise
-        self._end(epoch, failed=False)
-        return value
+        finally:
+            self._end(epoch, failed)
 
     def _admit(self) -> int:
-        changed = None
         with self._lock:
             now = self._clock.now()
             if self._state is State.OPEN:
                 wait_s = self._opened_at + self._open_s - now
                 if wait_s > 0:
                     raise BreakerOpen(wait_s)
-                changed = self._change(State.HALF_OPEN)
+                self._change(State.HALF_OPEN)
             if self._state is State.HALF_OPEN:
                 if self._probing:
                     raise BreakerOpen(0.0)
                 self._probing = True
-            epoch = self._epoch
-        self._tell(changed)
-        return epoch
+            return self._epoch
 
     def _end(self, epoch: int, failed: bool | None) -> None:
         """A call that was admitted in `epoch` has succeeded, failed, or, with None, decided nothing."""
-        changed = None
         with self._lock:
             if epoch != self._epoch:
                 return
@@ -119,22 +120,33 @@ class Breaker:
             if self._state is State.HALF_OPEN:
                 self._probing = False
                 if failed is not None:
-                    changed = self._change(State.OPEN if failed else State.CLOSED)
+                    self._change(State.OPEN if failed else State.CLOSED)
                     self._opened_at = now
             elif failed:
                 self._failures.append(now)
                 if len(self._failures) == self._failures.maxlen and now - self._failures[0] <= self._window_s:
-                    changed = self._change(State.OPEN)
+                    self._change(State.OPEN)
                     self._opened_at = now
-        self._tell(changed)
+        self._tell()
 
-    def _change(self, state: State) -> tuple[State, State]:
-        old, self._state = self._state, state
+    def _change(self, state: State) -> None:
+        self._untold.append((self._state, state))
+        self._state = state
         self._epoch += 1
         self._probing = False
         self._failures.clear()
-        return old, state
 
-    def _tell(self, changed: tuple[State, State] | None) -> None:
-        if changed is not None:
-            self._on_change(*changed)
+    def _tell(self) -> None:
+        """Call the observer for what it has not been told; where another thread is at it, that one does this too."""
+        while self._untold:
+            with self._lock:
+                if self._telling or not self._untold:
+                    return
+                self._telling = True
+                change = self._untold.popleft()
+            try:
+                self._on_change(*change)
+            except Exception:
+                log.exception("the observer of a breaker failed")
+            finally:
+                self._telling = False

@@ -2,14 +2,18 @@
 
 Guarantees:
 
-- It never holds more than `capacity` values. With capacity 0 a send and a receive meet: a send returns when it is received.
+- It never holds more than `capacity` values, but for what is put back for receivers that were killed before they had it. With
+  capacity 0 a send and a receive meet: a send returns when it is received.
 - First come, first served, on both sides.
 - The sender closes. Receivers drain what is there and then get `ChannelClosed`, or the end of their loop; a send on a closed
   channel, waiting ones among them, and a second close are `ChannelClosed` errors.
 - A call whose context has ended does nothing, even if it could be done at once. A call that is done while its context ends is
   done: no value is lost or doubled on the way out of a wait, not even where a waiting greenlet is killed.
 
-The design: decide under the lock (`handover`), wait outside it.
+Channels, and what is made of them, are not for finalisers and signal handlers, which may run in the middle of a call.
+
+The design: decide under the lock (`handover`), wait outside it. A call that cannot be done at once makes what it needs for
+waiting outside too, and then looks again.
 """
 
 from __future__ import annotations
@@ -57,55 +61,44 @@ class Channel(Handover, Generic[T]):
         Raises ChannelClosed, TimeoutError when `timeout_s` has passed, or the error of `ctx`: then it was not sent.
         """
         ctx.check()
-        with self.lock:
-            if self.closed:
-                raise ChannelClosed("send on a closed channel")
-            if self.put(value):
-                return
-            offer = Offer(Waiter(), value)
-            self.senders[offer] = None
+        if self._try_to_send(value):
+            return
+        offer = Offer(Waiter(), value)
+        if self._try_to_send(value, offer):
+            return
         self._park(ctx, offer, timeout_s, "nobody received the value")
         if offer.closed:
             raise ChannelClosed("send on a closed channel: it was closed while the sender waited")
 
     def send_nowait(self, value: T) -> None:
         """Put `value` in. Raises WouldBlock when that cannot be done at once, ChannelClosed when it is closed."""
-        with self.lock:
-            if self.closed:
-                raise ChannelClosed("send on a closed channel")
-            if not self.put(value):
-                raise WouldBlock("the channel is full" if self.capacity else "nobody is waiting to receive")
+        if not self._try_to_send(value):
+            raise WouldBlock("the channel is full" if self.capacity else "nobody is waiting to receive")
 
     def receive(self, ctx: Context, timeout_s: float | None = None) -> T:
         """Wait for a value and take it. Raises ChannelClosed, TimeoutError or the error of `ctx`: then none was taken."""
         ctx.check()
-        with self.lock:
-            value = self.take()
-            if value is not NOTHING:
-                return cast(T, value)
-            if self.closed:
-                raise ChannelClosed("the channel is closed and drained")
+        value = self._try_to_receive()
+        if value is NOTHING:
             offer = Offer(Waiter())
-            self.receivers[offer] = None
+            value = self._try_to_receive(offer)
+        if value is not NOTHING:
+            return cast(T, value)
         try:
             self._park(ctx, offer, timeout_s, "nothing was sent")
         except BaseException:
             if offer.waiter.completed is offer and not offer.closed:
                 self.put_back(offer.value)
             raise
-        if offer.closed:
-            raise ChannelClosed("the channel is closed and drained")
-        return cast(T, offer.value)
+        # closed meanwhile, it may yet have a value: one that had been given to a receiver who was killed
+        return cast(T, self._try_to_receive() if offer.closed else offer.value)
 
     def receive_nowait(self) -> T:
         """Take the oldest value. Raises WouldBlock when there is none, ChannelClosed when there will be none."""
-        with self.lock:
-            value = self.take()
-            if value is not NOTHING:
-                return cast(T, value)
-            if self.closed:
-                raise ChannelClosed("the channel is closed and drained")
+        value = self._try_to_receive()
+        if value is NOTHING:
             raise WouldBlock("the channel is empty")
+        return cast(T, value)
 
     def receive_batch(self, ctx: Context, most: int, timeout_s: float | None = None) -> list[T]:
         """Wait for a value, and take it with all others that are there already, `most` in all. Errors as `receive`."""
@@ -140,6 +133,29 @@ class Channel(Handover, Generic[T]):
             return ChannelStatistics(
                 self.capacity, len(self.values), len(self.senders), len(self.receivers), self.closed
             )
+
+    def _try_to_send(self, value: object, otherwise: Offer | None = None) -> bool:
+        """Send at once, if that can be; if not, leave the offer `otherwise`. Raises ChannelClosed."""
+        with self.lock:
+            if self.closed:
+                raise ChannelClosed("send on a closed channel")
+            if self.put(value):
+                return True
+            if otherwise is not None:
+                self.senders[otherwise] = None
+            return False
+
+    def _try_to_receive(self, otherwise: Offer | None = None) -> object:
+        """Receive at once, if that can be; if not, leave the offer `otherwise` and return NOTHING. Raises ChannelClosed."""
+        with self.lock:
+            value = self.take()
+            if value is not NOTHING:
+                return value
+            if self.closed:
+                raise ChannelClosed("the channel is closed and drained")
+            if otherwise is not None:
+                self.receivers[otherwise] = None
+            return NOTHING
 
     def _park(self, ctx: Context, offer: Offer, timeout_s: float | None, missed: str) -> None:
         """Sleep until `offer` is completed; where it is not, take it back and raise why."""

@@ -5,9 +5,13 @@ what time it is, and nothing sleeps. Guarantees of the system's clock:
 
 - `call_at` costs no thread of its own: one timer thread serves every call that is due, and lives while there is one.
 - A function is called at its time or later, never earlier, and not after its cancelling has returned, unless it was under way.
-- A cancelled call leaves nothing behind for long: at most half of the timer's list is cancelled calls.
+- What a function raises, of whatever kind, is logged and harms no other. Where the system gives no thread, all are told whose
+  call would not be made.
+- Cancelling waits for no lock. A cancelled call leaves nothing behind for long: at most half of the timer's list, and a few
+  more, are cancelled calls.
 
-A process that forks must do so before it waits on a timer: the thread is not in the child.
+A process that forks must do so before it waits on a timer: the thread is not in the child. Under gevent the timer belongs to
+the hub of one native thread, and no other may ask it for a call.
 """
 
 from __future__ import annotations
@@ -41,23 +45,16 @@ class Clock(Protocol):
         ...
 
 
-class _Call:
-    __slots__ = ("callback",)
-
-    def __init__(self, callback: Callable[[], None]) -> None:
-        self.callback: Callable[[], None] | None = callback
-
-
 class SystemClock:
     """`time.monotonic`, and the timer thread."""
 
     now = staticmethod(monotonic)
 
     def __init__(self) -> None:
-        self._lock = Lock()
-        self._calls: list[tuple[float, int, _Call]] = []  # a heap
+        self._lock = Lock()  # guards the list of times and the thread
+        self._times: list[tuple[float, int]] = []  # a heap of times and numbers
+        self._callbacks: dict[int, Callable[[], None]] = {}  # by number; whoever takes one out calls it or drops it
         self._numbers = count()
-        self._pending = 0
         self._running = False
         self._parking = Parking()
 
@@ -71,73 +68,79 @@ class SystemClock:
         return True
 
     def call_at(self, when: float, callback: Callable[[], None]) -> Callable[[], None]:
-        """See Clock."""
-        call = _Call(callback)
+        """See Clock. Raises RuntimeError where the system gives no thread; then it is not called."""
+        number = next(self._numbers)
+        entry = (when, number)
         with self._lock:
-            heappush(self._calls, (when, next(self._numbers), call))
-            self._pending += 1
-            if self._calls[0][2] is call:
+            self._callbacks[number] = callback
+            heappush(self._times, entry)
+            if self._times[0] is entry:
                 self._parking.wake()
-            start, self._running = not self._running, True
-        if start:
-            try:
-                Thread(target=self._run, name="timer", daemon=True).start()
-            except RuntimeError:  # the system gives no thread
-                with self._lock:
-                    self._running = False
-                self._cancel(call)
-                raise
-        return lambda: self._cancel(call)
+            if not self._running:
+                self._start(number)
+        return lambda: self._cancel(number)
 
     def pending(self) -> int:
         """How many calls are still to come."""
-        return self._pending
+        return len(self._callbacks)
 
-    def _cancel(self, call: _Call) -> None:
-        with self._lock:
-            if call.callback is None:
-                return
-            call.callback = None
-            self._pending -= 1
-            if self._pending == 0:
-                self._calls.clear()
-                self._parking.wake()
-            elif len(self._calls) > 2 * self._pending + FEW:
-                self._calls = [entry for entry in self._calls if entry[2].callback is not None]
-                heapify(self._calls)
+    def _start(self, number: int) -> None:
+        """Under the lock: who comes meanwhile waits, and tries it itself where this fails."""
+        self._running = True
+        try:
+            Thread(target=self._run, name="timer", daemon=True).start()
+        except RuntimeError:  # the system gives no thread
+            self._running = False
+            del self._callbacks[number]
+            raise
+
+    def _cancel(self, number: int) -> None:
+        """Waits for no lock: a finaliser may cancel a context in the middle of anything."""
+        if self._callbacks.pop(number, None) is None:
+            return
+        if not self._callbacks:
+            self._parking.wake()
+        elif len(self._times) > 2 * len(self._callbacks) + FEW and self._lock.acquire(blocking=False):
+            try:
+                self._times = [entry for entry in self._times if entry[1] in self._callbacks]
+                heapify(self._times)
+            finally:
+                self._lock.release()
 
     def _run(self) -> None:
-        while True:
-            with self._lock:
-                due = self._take_due()
-                if not due and not self._calls:
-                    self._running = False
-                    return
-                self._parking = parking = Parking()
-                pause_s = self._calls[0][0] - monotonic() if self._calls else 0.0
-            if due:
-                _call_all(due)
-            else:
-                parking.wait(pause_s)
-
-    def _take_due(self) -> list[Callable[[], None]]:
-        due = []
-        now = monotonic()
-        while self._calls and (self._calls[0][0] <= now or self._calls[0][2].callback is None):
-            call = heappop(self._calls)[2]
-            if call.callback is not None:
-                due.append(call.callback)
-                call.callback = None
-                self._pending -= 1
-        return due
-
-
-def _call_all(callbacks: list[Callable[[], None]]) -> None:
-    for callback in callbacks:
         try:
-            callback()
-        except Exception:
-            log.exception("a function that was called at its time failed")
+            while True:
+                with self._lock:
+                    self._parking = parking = Parking()  # before looking: whoever cancels after the look wakes this one
+                    callback = self._take_due()
+                    if callback is None and not self._times:
+                        self._running = False
+                        return
+                    pause_s = self._times[0][0] - monotonic() if self._times else 0.0
+                if callback is None:
+                    parking.wait(pause_s)
+                else:
+                    _call(callback)
+        except BaseException:  # its greenlet was killed: the next call starts another
+            self._running = False
+            raise
+
+    def _take_due(self) -> Callable[[], None] | None:
+        """Under the lock: the first that is due, taken just before it is called, so that it can be cancelled until then."""
+        if not self._callbacks:
+            self._times.clear()
+        while self._times and (self._times[0][0] <= monotonic() or self._times[0][1] not in self._callbacks):
+            callback = self._callbacks.pop(heappop(self._times)[1], None)
+            if callback is not None:
+                return callback
+        return None
+
+
+def _call(callback: Callable[[], None]) -> None:
+    try:
+        callback()
+    except BaseException:  # a callback that calls exit() too: the timer is everybody's
+        log.exception("a function that was called at its time failed")
 
 
 SYSTEM_CLOCK = SystemClock()

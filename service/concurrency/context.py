@@ -9,25 +9,31 @@ derived from it ends no later than it does. The terms are those of Go's package 
   reference to either, and its parent holds none to it.
 - A deadline costs no thread, and no timer either before somebody asks to be called: who looks or waits notices it by itself.
 - Cancelling never recurses, however deep the tree.
+- Deriving and cancelling are safe anywhere, in finalisers and signal handlers too. (Waiting and `on_done` are not.)
+- Everybody to whom its error is raised gets a copy, whose `origin` it is: no request meets another's traceback.
 
-Derive in a `with` statement, or cancel what you derive: until then its parent keeps it.
+Derive in a `with` statement, or cancel what you derive: until then its parent keeps it. That is so for values as well: what
+`with_value` makes of a context that lives long stays with that until one of the two is cancelled.
+
+Under gevent a context belongs to the hub of one native thread: its deadline is announced, and its waiters are woken, there.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from math import isnan
 from types import TracebackType
 from typing import Generic, TypeVar
 
 from service.concurrency.clock import SYSTEM_CLOCK, Clock
-from service.concurrency.primitives import Lock, Parking
+from service.concurrency.primitives import Parking, RLock
 from service.errors import ClientClosedRequest, DeadlineExceeded, LedgerdError
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-_tree = Lock()  # guards what every context refers to; never held while a function of somebody else runs
+_tree = RLock()  # guards what every context refers to; never held while a function of somebody else runs
 
 
 class Key(Generic[T]):
@@ -48,17 +54,22 @@ class Context:
     In a `with` statement it is cancelled at the end of the block.
     """
 
-    __slots__ = ("__weakref__", "_callbacks", "_children", "_disarm", "_error", "_parent", "_values", "clock", "deadline")
+    __slots__ = (
+        "__weakref__", "_callbacks", "_children", "_disarm", "_error", "_fate", "_parent", "_values", "clock", "deadline",
+    )
 
     def __init__(self, parent: Context | None, deadline: float | None, clock: Clock) -> None:
         self.clock = clock
         self._error: LedgerdError | None = None
+        self._fate: _Fate | None = None
         self._callbacks: dict[object, Callable[[], None]] | None = None
         self._children: dict[Context, None] | None = None
         self._disarm: Callable[[], None] | None = None
         self._parent = parent
         self._values: dict[Key[object], object] | None = None
         self.deadline = deadline
+        if deadline is not None and isnan(deadline):  # every comparison with it would be false
+            raise ValueError("a deadline or a timeout must be a number of seconds, not NaN")
         if parent is None:
             return
         self._values = parent._values
@@ -72,20 +83,20 @@ class Context:
         return Done(self)
 
     def error(self) -> LedgerdError | None:
-        """Why the context has ended, or None while it has not."""
+        """Why the context has ended, or None while it has not. To be looked at, not to be raised: that is `check`."""
         if self._error is None and self.deadline is not None and self.clock.now() >= self.deadline:
-            self._end(DeadlineExceeded("The request's time is up."))
+            self._end(_Fate(DeadlineExceeded("The request's time is up.")))
         return self._error
 
     def cause(self) -> BaseException | None:
         """What `cancel` was given, where that says more than `error`; None while the context has not ended."""
-        error = self.error()
-        return error if error is None or error.__cause__ is None else error.__cause__
+        error, fate = self.error(), self._fate
+        return error if fate is None or fate.cause is None else fate.cause
 
     def check(self) -> None:
         """Raise the error of a context that has ended."""
         if (error := self.error()) is not None:
-            raise error.with_traceback(None)
+            raise error.again()
 
     def remaining(self) -> float | None:
         """Seconds until the deadline, never negative; None without one."""
@@ -101,11 +112,11 @@ class Context:
         A cause of the taxonomy becomes the context's error; any other becomes the cause of a ClientClosedRequest.
         """
         if isinstance(cause, LedgerdError):
-            self._end(cause)
+            self._end(_Fate(cause.origin, cause))
         else:
             error = ClientClosedRequest("The work was cancelled.")
             error.__cause__ = cause
-            self._end(error)
+            self._end(_Fate(error, cause))
 
     def on_done(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Call `callback` once when the context ends (at once if it has), also by its deadline, in whatever thread ends it.
@@ -114,10 +125,14 @@ class Context:
         """
         token = self._register(callback)
         if token is None:
-            callback()
+            _call_all([callback])
             return _nothing
         if self.deadline is not None and self._disarm is None:
-            self._arm(self.deadline)
+            try:
+                self._arm(self.deadline)
+            except BaseException:
+                self._unregister(token)
+                raise
         return lambda: self._unregister(token)
 
     def park(self, parking: Parking, timeout_s: float | None = None) -> bool:
@@ -140,21 +155,24 @@ class Context:
     def _register(self, callback: Callable[[], None]) -> object | None:
         """Have `callback` called when the context is cancelled; its deadline is the caller's business. None: it has ended."""
         token = object()
+        alone = {token: callback}  # made before the lock is held: nobody comes in between looking and setting
         with _tree:
             if self._error is not None:
                 return None
             if self._callbacks is None:
-                self._callbacks = {}
-            self._callbacks[token] = callback
+                self._callbacks = alone
+            else:
+                self._callbacks[token] = callback
         return token
 
     def _unregister(self, token: object) -> None:
-        disarm = None
+        disarm = gone = None  # what the callback refers to is let go after the lock
         with _tree:
             if self._callbacks is not None:
-                self._callbacks.pop(token, None)
+                gone = self._callbacks.pop(token, None)
                 if not self._callbacks:
                     disarm, self._disarm = self._disarm, None
+        del gone
         if disarm is not None:
             disarm()
 
@@ -167,43 +185,53 @@ class Context:
             disarm()
 
     def _adopt(self, child: Context) -> None:
+        alone: dict[Context, None] = {child: None}  # made before the lock is held, as in `_register`
         with _tree:
-            if self._error is None:
+            if (fate := self._fate) is None:
                 if self._children is None:
-                    self._children = {}
-                self._children[child] = None
+                    self._children = alone
+                else:
+                    self._children[child] = None
                 return
-            error = self._error
-        child._end(error)
+        child._end(fate)
 
-    def _end(self, error: LedgerdError) -> None:
+    def _end(self, fate: _Fate) -> None:
         callbacks: list[Callable[[], None]] = []
         with _tree:
             if self._error is not None:
                 return
-            if self._parent is not None and self._parent._children is not None:
-                self._parent._children.pop(self, None)
+            if (parent := self._parent) is not None and (siblings := parent._children) is not None:
+                siblings.pop(self, None)
             tree = [self]
             for ctx in tree:  # grows while it is gone through; the furthest descendants are told first
-                tree.extend(ctx._children or ())
+                ctx._fate = ctx._fate or fate  # from now on it takes no children: a finaliser may derive some just here
+                if ctx._children:
+                    tree.extend(list(ctx._children))
             for ctx in reversed(tree):
                 if ctx._error is None:
-                    ctx._error = error
-                    callbacks.extend((ctx._callbacks or {}).values())
+                    ctx._error = ctx._fate.error  # type: ignore[union-attr]  # set above
+                    if ctx._callbacks:
+                        callbacks.extend(ctx._callbacks.values())
                     if ctx._disarm is not None:
                         callbacks.append(ctx._disarm)
                 ctx._callbacks = ctx._children = ctx._disarm = ctx._parent = None
-        for callback in callbacks:
-            try:
-                callback()
-            except Exception:
-                log.exception("a function that waited for the end of a context failed")
+        _call_all(callbacks)
 
     def __enter__(self) -> Context:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None) -> None:
         self.cancel()
+
+
+class _Fate:
+    """How a context ends: with what error, and what `cancel` was given. It is certain a moment before the error is set."""
+
+    __slots__ = ("cause", "error")
+
+    def __init__(self, error: LedgerdError, cause: BaseException | None = None) -> None:
+        self.error = error
+        self.cause = cause
 
 
 class Done:
@@ -253,8 +281,27 @@ class _Background(Context):
 _BACKGROUND = _Background(None, None, SYSTEM_CLOCK)
 
 
+def origin(error: BaseException) -> BaseException:
+    """What `error` is a copy of, or itself: that of a context's error, however often it is raised, is the same."""
+    return error.origin if isinstance(error, LedgerdError) else error
+
+
 def _nothing() -> None:
     return None
+
+
+def _call_all(callbacks: list[Callable[[], None]]) -> None:
+    """Each, whatever the others raise. An error is logged; what is none (KeyboardInterrupt, a kill) is raised at the end."""
+    broken_off = None
+    for callback in callbacks:
+        try:
+            callback()
+        except Exception:
+            log.exception("a function that waited for the end of a context failed")
+        except BaseException as error:  # noqa: BLE001  # raised below
+            broken_off = broken_off or error
+    if broken_off is not None:
+        raise broken_off
 
 
 def background(clock: Clock | None = None) -> Context:
@@ -271,13 +318,13 @@ def with_cancel(parent: Context) -> Context:
 
 
 def with_timeout(parent: Context, timeout_s: float) -> Context:
-    """A context that ends after `timeout_s` seconds, or with `parent`."""
+    """A context that ends after `timeout_s` seconds (at once if that is not above 0), or with `parent`. ValueError for NaN."""
     clock = parent.clock
     return Context(parent, clock.now() + timeout_s, clock)
 
 
 def with_deadline(parent: Context, deadline: float) -> Context:
-    """A context that ends when the clock of `parent` shows `deadline`, or with `parent`."""
+    """A context that ends when the clock of `parent` shows `deadline`, or with `parent`. Raises ValueError for NaN."""
     return Context(parent, deadline, parent.clock)
 
 

@@ -1,7 +1,7 @@
 """A free list, the leaky buffer: buffers that are used again instead of made again.
 
 It never waits: with none to take it makes one, with no room to keep one it lets it go. At most `capacity` are kept, and no two
-holders ever have the same one.
+holders have the same one, provided that each gives it back once.
 """
 
 from __future__ import annotations

@@ -4,8 +4,11 @@
 
 - When its `with` block is left, everything that it spawned has ended.
 - The first error cancels the context of the rest and is what `wait` raises; what else went wrong is attached to it as notes,
-  and all of it is in `errors`. A task that only reports that its context was cancelled adds nothing.
-- With a `limit`, at most so many run at once; `spawn` waits for its turn.
+  and all of it is in `errors`. A task that only reports that its context was cancelled, or that its time was up as the
+  group's was, adds nothing.
+- Where the wait is broken off (KeyboardInterrupt, a killed greenlet), what runs is cancelled and waited for first.
+- With a `limit`, at most so many run at once; `spawn` waits for its turn. A task that spawns in its own full group may so wait
+  for itself, as in Go: until the group's context ends.
 """
 
 from __future__ import annotations
@@ -16,9 +19,10 @@ from itertools import count
 from types import TracebackType
 from typing import Concatenate, ParamSpec
 
-from service.concurrency.context import Context, background, with_cancel
+from service.concurrency.context import Context, background, origin, with_cancel
 from service.concurrency.primitives import Lock, Parking, Thread
 from service.concurrency.semaphore import Semaphore
+from service.errors import DeadlineExceeded
 
 P = ParamSpec("P")
 
@@ -30,6 +34,11 @@ class WaitGroup:
         self._lock = Lock()
         self._count = 0
         self._waiting: dict[Parking, None] = {}
+
+    @property
+    def count(self) -> int:
+        """How many are to be done."""
+        return self._count
 
     def add(self, number: int = 1) -> None:
         """Count `number` more, or less if it is negative. Raises ValueError, and changes nothing, below zero."""
@@ -47,6 +56,7 @@ class WaitGroup:
 
     def wait(self, ctx: Context, timeout_s: float | None = None) -> None:
         """Wait until the count is zero. Raises the error of `ctx`, or TimeoutError when `timeout_s` has passed."""
+        ctx.check()
         parking = Parking()
         with self._lock:
             if self._count == 0:
@@ -70,6 +80,7 @@ class Group:
         self.ctx = with_cancel(ctx)
         self.errors: list[BaseException] = []
         self._cut_short = False
+        self._ended = False
         self._name = name
         self._numbers = count(1)
         self._running = WaitGroup()
@@ -82,7 +93,12 @@ class Group:
             self.ctx.check()
         else:
             self._room.acquire(self.ctx)
-        self._running.add()
+        with self._lock:
+            if not self._ended:
+                self._running.add()
+        if self._ended:
+            self.ctx.cancel()  # as `wait` is just about to do
+            self.ctx.check()
         run = partial(self._run, lambda: task(self.ctx, *args, **kwargs))
         thread = Thread(target=run, name=f"{self._name}-{next(self._numbers)}", daemon=True)
         try:
@@ -93,12 +109,24 @@ class Group:
 
     def wait(self) -> None:
         """Wait for all; raise the first error, or the context's if that cut one short. Nothing can be spawned afterwards."""
-        self._running.wait(background())
+        try:
+            self._join()
+        except BaseException as broken_off:  # KeyboardInterrupt, or a greenlet that is killed
+            self.ctx.cancel(broken_off)
+            self._join()
+            raise
         self.ctx.cancel()
         if self.errors:
             raise self.errors[0]
         if self._cut_short:
             self.ctx.check()
+
+    def _join(self) -> None:
+        """Wait until nothing runs, and take nothing from then on."""
+        while not self._ended:
+            self._running.wait(background())
+            with self._lock:
+                self._ended = self._running.count == 0
 
     def cancel(self, cause: BaseException | None = None) -> None:
         """Cancel what runs."""
@@ -114,10 +142,13 @@ class Group:
 
     def fail(self, error: BaseException) -> None:
         """Count `error` among the group's, as if a task had raised it."""
-        if error is self.ctx.error():  # it says only that it was cancelled
-            self._cut_short = True
+        end = self.ctx.error()
+        if origin(error) is end or (isinstance(error, DeadlineExceeded) and isinstance(end, DeadlineExceeded)):
+            self._cut_short = True  # it says only that the group was cancelled, or that its time was up
             return
         with self._lock:
+            if any(error is known for known in self.errors):  # what wait() raised in the block
+                return
             if self.errors:
                 self.errors[0].add_note(f"and then, in the same group: {type(error).__name__}: {error}")
             self.errors.append(error)
@@ -137,5 +168,5 @@ class Group:
         try:
             self.wait()
         except BaseException as error:
-            if error is not exc:
+            if exc is None or origin(error) is not origin(exc):
                 raise

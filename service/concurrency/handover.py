@@ -4,7 +4,8 @@ A call that cannot be done at once leaves an `Offer` in one channel, or, as a `s
 `Waiter`. Whoever can complete an offer claims its waiter first; the claim succeeds once, so a select is done exactly once even
 where two channels try at the same moment under two locks. Who claimed hands the value over, and wakes the waiter.
 
-Locks are taken in one order: channels by their number, then the one for claims.
+Locks are taken in one order: channels by their number. What can be made before a lock is taken is made before it: where the
+garbage collector runs under a lock, a finaliser that came to the same channel would wait for its own thread.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from typing import Final
 
 from service.concurrency.primitives import Lock, Parking
 
-_claims = Lock()  # held for one comparison
 _numbers = count()
 
 NOTHING: Final = object()  # what `take` returns when there is nothing
@@ -26,19 +26,20 @@ NOTHING: Final = object()  # what `take` returns when there is nothing
 class Waiter(Parking):
     """A parked call: a send, a receive or a select."""
 
-    __slots__ = ("completed",)
+    __slots__ = ("_chosen",)
 
     def __init__(self) -> None:
         super().__init__()
-        self.completed: Offer | None = None
+        self._chosen: dict[None, Offer] = {}
+
+    @property
+    def completed(self) -> Offer | None:
+        """The one that is done."""
+        return self._chosen.get(None)
 
     def claim(self, offer: Offer) -> bool:
         """Choose `offer` as the one that is done; False if another was, or if the call has been given up."""
-        with _claims:
-            if self.completed is not None:
-                return False
-            self.completed = offer
-            return True
+        return self._chosen.setdefault(None, offer) is offer  # one step, which needs no lock
 
     def give_up(self) -> bool:
         """Choose none of them; False if one is done already."""
@@ -95,14 +96,6 @@ class Handover:
             return offer.value
         return NOTHING
 
-    def has_room(self) -> bool:
-        """Whether `put` would very likely succeed."""
-        return len(self.values) < self.capacity or _anybody(self.receivers)
-
-    def has_value(self) -> bool:
-        """Whether `take` would very likely succeed."""
-        return bool(self.values) or _anybody(self.senders)
-
     def shut(self) -> None:
         """Tell every waiter that the channel is closed."""
         self.closed = True
@@ -118,7 +111,7 @@ class Handover:
             self.receivers.pop(offer, None)
 
     def put_back(self, value: object) -> None:
-        """Return a value to the front, for a receiver that was killed after it had been given it."""
+        """Return a value to the front, even beyond the capacity, for a receiver that was killed after it had been given it."""
         with self.lock:
             if (offer := _claim_first(self.receivers)) is not None:
                 offer.value = value
@@ -137,8 +130,9 @@ def all_locked(channels: list[Handover]) -> Iterator[None]:
             taken += 1
         yield
     finally:
-        for channel in channels[:taken]:
-            channel.lock.release()
+        while taken:
+            taken -= 1
+            channels[taken].lock.release()
 
 
 def _claim_first(queue: OrderedDict[Offer, None]) -> Offer | None:
@@ -148,7 +142,3 @@ def _claim_first(queue: OrderedDict[Offer, None]) -> Offer | None:
         if offer.waiter.claim(offer):
             return offer
     return None
-
-
-def _anybody(queue: OrderedDict[Offer, None]) -> bool:
-    return any(offer.waiter.completed is None for offer in queue)

@@ -7,12 +7,16 @@
 
 Guarantees:
 
-- When the block is left, every stage has ended and every source that is a generator has been closed, whatever happened.
+- When the block is left, every stage has ended and every source that is a generator has been closed, whatever happened. (One
+  that is wrapped, in a `map` say, is closed when the last reference to it is gone.)
 - The first error, in a stage or in the block, stops every stage and is raised; so does the end of the context. A stage that
   was stopped never sees the end of its input, so nothing half done looks complete.
-- Memory is bounded: at most `capacity` values wait between two stages, and one batch or `workers` values are in a stage.
+- Memory is bounded: at most `capacity` values wait between two stages, and a batch of at most as many, or `workers` values,
+  are in a stage. An ordered stage of several workers also keeps up to `capacity` results and a batch of them in order.
 - One worker, or `ordered`: values leave in the order in which they came. Otherwise each leaves as soon as it is done.
-- An output that nobody takes is an error. A consumer of `results` that leaves early stops the pipeline quietly.
+- An output that nobody takes is an error, and so is a transform that ends before its input does.
+- A consumer of `results` that leaves early stops the pipeline quietly. Whether it has left early, or has taken the last value
+  and not looked further, is seen by the next value, or the end, that comes: the end of the block waits for that.
 """
 
 from __future__ import annotations
@@ -42,7 +46,7 @@ class Pipeline:
         self.ctx = self._group.ctx
         self._capacity = capacity
         self._untaken: dict[Channel[Any], str] = {}
-        self._unfinished: set[Channel[Any]] = set()  # whose results somebody has begun to take
+        self._begun: list[Iterator[Any]] = []  # results that somebody has begun to take
 
     def generate(self, source: Iterable[T]) -> Channel[T]:
         """The values of `source`, which is read in a thread of its own."""
@@ -63,18 +67,27 @@ class Pipeline:
         self._take(source)
         for _ in range(workers):
             values = self._in_batches(source) if workers == 1 else source.values_until_closed(self.ctx)
-            self._spawn(lambda values=values: self._send_all(map(work, values), out), closing)  # type: ignore[misc]
+            self._spawn(lambda values=values: self._send_all((work(value) for value in values), out), closing)  # type: ignore[misc]
         return out
 
     def transform(self, source: Channel[T], work: Callable[[Iterator[T]], Iterable[U]]) -> Channel[U]:
         """What `work` makes of all values together: filters, batches, sums. One worker."""
         out: Channel[U] = self._output(f"transform {_name(work)}")
         self._take(source)
-        self._spawn(lambda: self._send_all(work(self._in_batches(source)), out), _Closing(out, 1))
+
+        def run() -> None:
+            values = self._in_batches(source)
+            self._send_all(work(values), out)
+            for _ in values:  # whoever sends them would wait for ever
+                raise RuntimeError(f"transform {_name(work)} ended before its input did: it must read to the end")
+
+        self._spawn(run, _Closing(out, 1))
         return out
 
     def merge(self, *sources: Channel[T]) -> Channel[T]:
-        """The values of all `sources`, each as it comes: the order within one source is kept."""
+        """The values of all `sources`, each as it comes: the order within one source is kept. Raises ValueError for none."""
+        if not sources:
+            raise ValueError("merge needs at least one source")
         out: Channel[T] = self._output("merge")
         closing = _Closing(out, len(sources))
         for source in sources:
@@ -85,14 +98,15 @@ class Pipeline:
     def sink(self, source: Channel[T], work: Callable[[T], object]) -> None:
         """Call `work` with each value, one after the other."""
         self._take(source)
-        self._spawn(lambda: _exhaust(map(work, self._in_batches(source))), None)
+        self._spawn(lambda: _exhaust(work(value) for value in self._in_batches(source)), None)
 
     def results(self, source: Channel[T]) -> Iterator[T]:
         """The values, in the thread that iterates. Raises the first error of the pipeline."""
         self._take(source)
-        self._unfinished.add(source)
-        yield from self._in_batches(source)
-        self._unfinished.discard(source)
+        values = self._in_batches(source)
+        self._begun.append(values)
+        for value in values:  # noqa: UP028  # `yield from` would close it for a consumer that leaves
+            yield value
 
     def _stage_in_order(self, source: Channel[T], work: Callable[[T], U], workers: int) -> Channel[U]:
         """A promise for each value goes ahead, in order, to whoever collects; any worker keeps it."""
@@ -160,14 +174,18 @@ class Pipeline:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None) -> None:
-        if exc is None and self._untaken:
-            names = ", ".join(self._untaken.values())
-            self._group.fail(RuntimeError(f"nobody takes what these send: {names}; give each to a stage, a sink or results()"))
-        left_early = exc is None and bool(self._unfinished) and self.ctx.error() is None
-        if left_early:
-            self._group.cancel()
-        try:
+        if exc is not None:
             self._group.__exit__(kind, exc, trace)
+            return
+        left_early = False
+        try:
+            with self._group:
+                if self._untaken:
+                    names = ", ".join(self._untaken.values())
+                    raise RuntimeError(f"nobody takes what these send: {names}; give each to a stage, a sink or results()")
+                left_early = any(True for values in self._begun for _ in values)
+                if left_early:
+                    self._group.cancel()
         except LedgerdError:
             if not left_early or self._group.errors:
                 raise

@@ -3,9 +3,12 @@
 Guarantees:
 
 - At most `workers` jobs run and `capacity` wait; `submit` waits for room, `submit_nowait` does not.
-- Every job that was taken in ends: with its value, its error, or, when the pool is cancelled before its turn, that error.
-  An error of a job is its own and ends no worker.
+- Every job that was taken in ends: with its value, its error, or, when the pool is cancelled before its turn, that error. None
+  begins after the pool has been cancelled.
+  An error of a job is its own and ends no worker. (A worker whose greenlet is killed while it has no job is not replaced.)
 - `close` lets every job end and joins the workers; so does the end of a `with` block. An error in the block cancels first.
+
+A job that waits for another of its own pool may wait for its own worker, as in Go: until one of the contexts ends.
 
 For spawning without fixed workers, but a bounded number at once, see `Group(limit=…)`; for CPU work, see `processes`.
 """
@@ -37,12 +40,21 @@ class _Job(Generic[T]):
         """Run it, unless it was withdrawn."""
         if not self.promise.claim():
             return
+        if ctx.error() is not None:
+            self.abandon()
+            return
         try:
             value = self.run(ctx)
         except Exception as error:  # noqa: BLE001  # it is the submitter's
             self.promise.fail(error)
+        except BaseException as ended:  # noqa: BLE001  # a job that calls exit(), or a greenlet that was killed
+            self.promise.fail(RuntimeError(f"the job was ended by {ended!r}"))
         else:
             self.promise.keep(value)
+
+    def abandon(self) -> None:
+        """Tell that it will not run."""
+        self.promise.fail(ClientClosedRequest("The pool was cancelled before the job had its turn."))
 
 
 class WorkerPool:
@@ -88,11 +100,22 @@ class WorkerPool:
         self._ctx.cancel()
 
     def close(self) -> None:
-        """Take no more jobs, wait for those that were taken in, and join the workers. A second time does nothing."""
+        """Take no more jobs, wait for those that were taken in, and join the workers. A second time does nothing.
+
+        Where that is broken off (KeyboardInterrupt, a killed greenlet), the jobs are cancelled and the workers joined first.
+        """
         self._shut()
+        try:
+            self._join()
+        except BaseException:
+            self.cancel()
+            self._join()
+            raise
+        self._ctx.cancel()
+
+    def _join(self) -> None:
         for thread in self._threads:
             thread.join()
-        self._ctx.cancel()
 
     def _work(self) -> None:
         for job in self._jobs:
@@ -112,7 +135,7 @@ class WorkerPool:
                 job = self._jobs.receive_nowait()
             except (ChannelClosed, WouldBlock):
                 return
-            job.promise.fail(ClientClosedRequest("The pool was cancelled before the job had its turn."))
+            job.abandon()
 
     def __enter__(self) -> WorkerPool:
         return self

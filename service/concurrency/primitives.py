@@ -2,15 +2,21 @@
 
 Whoever imports it after gevent has patched the process gets greenlets; otherwise threads. Left out on purpose: condition
 variables. A waiter parks on a lock of its own, so whoever wakes it wakes exactly one.
+
+`RLock` belongs to the native thread in both: it is for what a finaliser or a signal handler may do, which run in the middle of
+anything, perhaps of a section under the same lock. Such a section never waits, so greenlets need no lock among each other; but
+at each allocation and each call in it another may come in between.
 """
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import threading
 import time
 
 Lock = threading.Lock
+RLock = _thread.RLock
 Thread = threading.Thread
 monotonic = time.monotonic
 current = threading.get_ident  # a number that no other running thread (or greenlet) has

@@ -5,7 +5,8 @@ Guarantees:
 - At most `processes` jobs run, and as many again are under way to them; results come in the order of the items.
 - No orphan: a worker process ends when its parent does, even one that is killed with -9 while a job runs.
 - A worker process that dies is an error (BrokenProcessPool), not a wait.
-- Leaving the block early drops what has not begun, and waits for the jobs that run: a process is not interrupted.
+- Leaving the block early drops what is not yet on its way to a process, and waits for the rest: the jobs that run, which are
+  not interrupted, and those that are queued for the processes, at most one more than there are processes.
 
 It is for processes that gevent has not patched (commands, worker units): in a patched one the pool's pipes would block the
 hub, so it refuses to start there.
@@ -33,7 +34,9 @@ class ProcessPool:
     """See the module. Use it in a `with` statement. Raises RuntimeError in a process that gevent has patched."""
 
     def __init__(self, processes: int | None = None) -> None:
-        """`processes` is the number of cores unless it is given."""
+        """`processes` is the number of cores unless it is given; ValueError below 1."""
+        if processes is not None and processes < 1:
+            raise ValueError(f"a process pool needs at least one process, not {processes}")
         if _is_patched():
             raise RuntimeError("no process pool in a process that gevent has patched: use a command or a worker unit")
         self._processes = processes or os.cpu_count() or 1
@@ -72,13 +75,10 @@ class ProcessPool:
 def _result(ctx: Context, future: Future[U]) -> U:
     parking = Parking()
     future.add_done_callback(lambda _: parking.wake())
-    ctx.park(parking)
-    try:
-        return future.result(timeout=0)
-    except TimeoutError:
-        if not future.done():
-            ctx.check()
-        raise  # the job's own
+    while not future.done():
+        ctx.check()
+        ctx.park(parking)
+    return future.result()
 
 
 def _end_with_parent() -> None:

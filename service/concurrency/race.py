@@ -43,12 +43,12 @@ def race(ctx: Context, *attempts: Callable[[Context], T], hedge_after_s: float |
             return track.run(hedge_after_s)
         finally:
             racing.cancel()
-            track.running.wait(background())
+            track.join()
 
 
 class _Track(Generic[T]):
     def __init__(self, ctx: Context, attempts: tuple[Callable[[Context], T], ...]) -> None:
-        self.running = WaitGroup()
+        self._running = WaitGroup()
         self._ctx = ctx
         self._attempts = attempts
         self._started = 0
@@ -72,16 +72,24 @@ class _Track(Generic[T]):
         self._ctx.check()  # then they failed because of it
         raise ExceptionGroup(f"none of {len(errors)} attempts succeeded", errors)
 
+    def join(self) -> None:
+        """Wait until every attempt has ended, also where the wait is broken off (KeyboardInterrupt, a kill)."""
+        try:
+            self._running.wait(background())
+        except BaseException:
+            self._running.wait(background())
+            raise
+
     def _start(self, number: int) -> None:
         for attempt in self._attempts[self._started : self._started + number]:
             self._started += 1
-            self.running.add()
+            self._running.add()
             thread = Thread(target=self._try, args=(attempt,), name=f"race-{self._started}", daemon=True)
             try:
                 thread.start()
             except RuntimeError as error:  # the system gives no thread
                 self._outcomes.send_nowait(_Outcome(None, error))
-                self.running.done()
+                self._running.done()
 
     def _try(self, attempt: Callable[[Context], T]) -> None:
         try:
@@ -91,4 +99,4 @@ class _Track(Generic[T]):
         except BaseException as killed:  # noqa: BLE001  # a greenlet that was killed
             outcome = _Outcome(None, RuntimeError(f"the attempt was killed by {killed!r}"))
         self._outcomes.send_nowait(outcome)
-        self.running.done()
+        self._running.done()

@@ -1,7 +1,8 @@
 """A token bucket: `rate_per_s` tokens flow in, at most `burst` are kept, and each call takes some.
 
-Over any time t at most `burst + rate_per_s * t` tokens are given out, first come, first served. It costs neither a thread nor
-a queue: the level is computed from the clock when somebody asks. (The leaky bucket as a meter, ITU-T I.371; `allow`, `reserve`
+Over any time t at most `burst + rate_per_s * t` tokens are given out, first come, first served. What is cancelled is given
+back but for what has been reserved after it: those who came later keep their times. It costs neither a thread nor a queue: the
+level is computed from the clock when somebody asks. (The leaky bucket as a meter, ITU-T I.371; `allow`, `reserve`
 and `wait` as in Go's golang.org/x/time/rate.)
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 
 from service.concurrency.clock import SYSTEM_CLOCK, Clock
 from service.concurrency.context import Context
@@ -36,35 +38,17 @@ class TokenBucket:
         self._lock = Lock()
         self._tokens = float(burst)
         self._at = clock.now()
+        self._latest_due = self._at  # when what was given out last can be used
 
     def allow(self, tokens: float = 1) -> bool:
         """Take `tokens` if they are there now; tells whether they were. Raises ValueError above the burst."""
-        self._check(tokens)
-        with self._lock:
-            self._refill()
-            if self._tokens < tokens:
-                return False
-            self._tokens -= tokens
-            return True
+        return self._take(tokens, 0.0) is not None
 
     def reserve(self, tokens: float = 1) -> Reservation:
         """Take `tokens` in advance: whoever comes later waits for what comes after them. Raises ValueError above the burst."""
-        self._check(tokens)
-        with self._lock:
-            self._refill()
-            self._tokens -= tokens
-            delay_s = max(-self._tokens / self._rate_per_s, 0.0)
-        given_back = False
-
-        def cancel() -> None:
-            nonlocal given_back
-            with self._lock:
-                if not given_back:
-                    given_back = True
-                    self._refill()
-                    self._tokens = min(self._tokens + tokens, self._burst)
-
-        return Reservation(delay_s, cancel)
+        reservation = self._take(tokens, inf)
+        assert reservation is not None, "there is always a time that is late enough"
+        return reservation
 
     def wait(self, ctx: Context, tokens: float = 1) -> None:
         """Wait until `tokens` are there, and take them.
@@ -72,10 +56,9 @@ class TokenBucket:
         Raises the error of `ctx`, and DeadlineExceeded at once where they would come after its deadline; then none are taken.
         """
         ctx.check()
-        reservation = self.reserve(tokens)
         remaining_s = ctx.remaining()
-        if remaining_s is not None and reservation.delay_s > remaining_s:
-            reservation.cancel()
+        reservation = self._take(tokens, inf if remaining_s is None else remaining_s)
+        if reservation is None:
             raise DeadlineExceeded("The request's time would be up before its turn.")
         if reservation.delay_s > 0:
             try:
@@ -84,6 +67,37 @@ class TokenBucket:
             except BaseException:
                 reservation.cancel()
                 raise
+
+    def _take(self, tokens: float, within_s: float) -> Reservation | None:
+        """Take `tokens`, to be used when they are there; None, and nothing is taken, if that is not `within_s` seconds."""
+        if not 0 < tokens <= self._burst:
+            raise ValueError(f"expected more than 0 and at most {self._burst} tokens, the burst, not {tokens}")
+        with self._lock:
+            self._refill()
+            delay_s = max((tokens - self._tokens) / self._rate_per_s, 0.0)
+            if delay_s > within_s:
+                return None
+            self._tokens -= tokens
+            due = self._at + delay_s
+            self._latest_due = max(self._latest_due, due)
+        cancelled = False
+
+        def cancel() -> None:
+            nonlocal cancelled
+            with self._lock:
+                if not cancelled:
+                    cancelled = True
+                    self._give_back(tokens, due)
+
+        return Reservation(delay_s, cancel)
+
+    def _give_back(self, tokens: float, due: float) -> None:
+        """Under the lock: what has been reserved since then stays reserved, and is not given out a second time."""
+        self._refill()
+        self._tokens += max(tokens - (self._latest_due - due) * self._rate_per_s, 0.0)
+        self._tokens = min(self._tokens, self._burst)
+        if due == self._latest_due:
+            self._latest_due = max(due - tokens / self._rate_per_s, self._at)
 
     @property
     def tokens(self) -> float:
@@ -96,7 +110,3 @@ class TokenBucket:
         now = self._clock.now()
         self._tokens = min(self._tokens + (now - self._at) * self._rate_per_s, self._burst)
         self._at = now
-
-    def _check(self, tokens: float) -> None:
-        if not 0 < tokens <= self._burst:
-            raise ValueError(f"expected more than 0 and at most {self._burst} tokens, the burst, not {tokens}")

@@ -52,6 +52,7 @@ class RWLock:
 
     def acquire_read(self, ctx: Context, timeout_s: float | None = None) -> None:
         """Read. Raises RuntimeError inside writing, the error of `ctx`, or TimeoutError when `timeout_s` has passed."""
+        ctx.check()
         me = current()
         with self._lock:
             if me in self._readers:
@@ -67,6 +68,7 @@ class RWLock:
 
     def acquire_write(self, ctx: Context, timeout_s: float | None = None) -> None:
         """Write. Raises RuntimeError inside reading or writing, the error of `ctx`, or TimeoutError."""
+        ctx.check()
         me = current()
         with self._lock:
             if me in self._readers:

@@ -15,7 +15,9 @@ The cases are sends and receives on any channels and the ends of contexts (`ctx.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from random import random
 from typing import Any
 
@@ -52,6 +54,7 @@ class Selected:
 
 
 _NONE = Selected(None, ok=False)
+_CLOSED = object()
 
 
 def select(ctx: Context, *cases: Case, timeout_s: float | None = None) -> Selected:
@@ -62,71 +65,69 @@ def select(ctx: Context, *cases: Case, timeout_s: float | None = None) -> Select
     if not cases:
         raise ValueError("select needs at least one case")
     ctx.check()
-    ended = [case for case in cases if isinstance(case, Done) and case.ctx.error() is not None]  # runs callbacks: not locked
     channels: list[Handover] = sorted(
         {case.channel for case in cases if not isinstance(case, Done)}, key=lambda channel: channel.number
     )
+    # every end of a context that has come, among the channels, in random order: the first that can be done is any of them
+    order = sorted(
+        (case for case in cases if not isinstance(case, Done) or case.ctx.error() is not None),
+        key=lambda _: random(),  # noqa: S311  # fairness, not secrecy
+    )
+    selected = _do_first(channels, order, {})
+    if selected is not None or timeout_s == 0:
+        return selected or _NONE
+    waiter = Waiter()
+    offers = {Offer(waiter, case.value if isinstance(case, Send) else None): case for case in cases}
+    return _do_first(channels, order, offers) or _wait(ctx, waiter, offers, timeout_s)
+
+
+def _do_first(channels: list[Handover], order: list[Case], otherwise: dict[Offer, Case]) -> Selected | None:
+    """Do the first in `order` that can be done; if none can, leave the offers `otherwise` and return None."""
+    attempts, offers = iter(order), iter(otherwise.items())
+    value: object = NOTHING
+    case: Case | None
     with all_locked(channels):
-        selected = _do_one([case for case in cases if case in ended or _can_be_done(case)])
-        if selected is not None or timeout_s == 0:
-            return selected or _NONE
-        waiter = Waiter()
-        offers = {_leave_offer(case, waiter): case for case in cases}
-    return _wait(ctx, waiter, offers, timeout_s)
+        for case in attempts:
+            value = _try(case)
+            if value is not NOTHING:
+                break
+        else:
+            case = None  # none of them
+            for offer, left in offers:
+                if isinstance(left, Receive):
+                    left.channel.receivers[offer] = None
+                elif isinstance(left, Send):
+                    left.channel.senders[offer] = None
+    if case is None:
+        return None
+    return Selected(case, ok=False) if value is _CLOSED else Selected(case, value)
 
 
-def _do_one(ready: list[Case]) -> Selected | None:
-    """Under the locks: do one of those that can be done, any with the same chance; None if none can after all."""
-    while ready:
-        case = ready.pop(int(random() * len(ready)))  # noqa: S311  # fairness, not secrecy
-        if (selected := _try(case)) is not None:
-            return selected
-    return None
-
-
-def _can_be_done(case: Case) -> bool:
-    if isinstance(case, Receive):
-        return case.channel.has_value() or case.channel.closed
-    return isinstance(case, Send) and (case.channel.closed or case.channel.has_room())
-
-
-def _try(case: Case) -> Selected | None:
+def _try(case: Case) -> object:
+    """Under the locks: what came of it, NOTHING if it cannot be done."""
     if isinstance(case, Receive):
         value = case.channel.take()
-        if value is not NOTHING:
-            return Selected(case, value)
-        return Selected(case, ok=False) if case.channel.closed else None
+        return _CLOSED if value is NOTHING and case.channel.closed else value
     if isinstance(case, Send):
         if case.channel.closed:
             raise ChannelClosed("send on a closed channel")
-        return Selected(case) if case.channel.put(case.value) else None
-    return Selected(case)
-
-
-def _leave_offer(case: Case, waiter: Waiter) -> Offer:
-    if isinstance(case, Receive):
-        offer = Offer(waiter)
-        case.channel.receivers[offer] = None
-    elif isinstance(case, Send):
-        offer = Offer(waiter, case.value)
-        case.channel.senders[offer] = None
-    else:
-        offer = Offer(waiter)
-    return offer
+        return None if case.channel.put(case.value) else NOTHING
+    return None
 
 
 def _wait(ctx: Context, waiter: Waiter, offers: dict[Offer, Case], timeout_s: float | None) -> Selected:
-    forget = [
-        case.ctx.on_done(lambda offer=offer: _complete(offer))  # type: ignore[misc]  # the default binds it now
-        for offer, case in offers.items()
-        if isinstance(case, Done)
-    ]
+    forget: list[Callable[[], None]] = []
     try:
+        for offer, case in offers.items():
+            if isinstance(case, Done):
+                forget.append(case.ctx.on_done(partial(_complete, offer)))
         ctx.park(waiter, timeout_s)
     except BaseException:
+        waiter.give_up()  # first: nobody completes it any more
         done = waiter.completed
-        if done is not None and isinstance(case := offers.get(done), Receive) and not done.closed:
-            case.channel.put_back(done.value)
+        given_to = None if done is None or done.closed else offers.get(done)
+        if done is not None and isinstance(given_to, Receive):
+            given_to.channel.put_back(done.value)
         raise
     finally:
         waiter.give_up()
@@ -135,14 +136,19 @@ def _wait(ctx: Context, waiter: Waiter, offers: dict[Offer, Case], timeout_s: fl
         for offer, case in offers.items():
             if offer is not waiter.completed and not isinstance(case, Done):
                 case.channel.withdraw(offer)
-    done = waiter.completed
-    if done not in offers:
+    return _outcome(ctx, offers, waiter.completed)  # type: ignore[arg-type]  # completed now, or given up
+
+
+def _outcome(ctx: Context, offers: dict[Offer, Case], done: Offer) -> Selected:
+    if (case := offers.get(done)) is None:  # it was given up
         ctx.check()
         return _NONE
-    case = offers[done]
-    if done.closed and isinstance(case, Send):
+    if not done.closed:
+        return Selected(case, done.value if isinstance(case, Receive) else None)
+    if isinstance(case, Send):
         raise ChannelClosed("send on a closed channel: it was closed while the sender waited")
-    return Selected(case, done.value if isinstance(case, Receive) else None, ok=not done.closed)
+    # closed meanwhile, it may yet have a value: one that had been given to a receiver who was killed
+    return _do_first([case.channel], [case], {}) or _NONE  # type: ignore[union-attr]  # a Done is never closed
 
 
 def _complete(offer: Offer) -> None:

@@ -10,21 +10,26 @@ from service.concurrency.context import Context
 
 
 class Semaphore:
-    """`permits` of them, at least 1. Made of a channel that holds one value for each permit that is taken."""
+    """`permits` of them, at least 1; ValueError below. Made of a channel that holds one value for each permit that is free."""
 
     def __init__(self, permits: int) -> None:
         if permits < 1:
             raise ValueError(f"a semaphore needs at least one permit, not {permits}")
-        self._taken: Channel[None] = Channel(permits)
+        self._free: Channel[None] = Channel(permits)
+        for _ in range(permits):
+            self._free.send_nowait(None)
 
     def acquire(self, ctx: Context, timeout_s: float | None = None) -> None:
         """Take a permit, waiting for one. Raises the error of `ctx`, or TimeoutError when `timeout_s` has passed."""
-        self._taken.send(ctx, None, timeout_s)
+        try:
+            self._free.receive(ctx, timeout_s)
+        except TimeoutError:
+            raise TimeoutError(f"no permit was free within {timeout_s} s") from None
 
     def acquire_nowait(self) -> bool:
         """Take a permit if there is one; tells whether it did."""
         try:
-            self._taken.send_nowait(None)
+            self._free.receive_nowait()
         except WouldBlock:
             return False
         return True
@@ -32,7 +37,7 @@ class Semaphore:
     def release(self) -> None:
         """Give a permit back. Raises RuntimeError where none is taken."""
         try:
-            self._taken.receive_nowait()
+            self._free.send_nowait(None)
         except WouldBlock:
             raise RuntimeError("release of a semaphore of which no permit is taken") from None
 

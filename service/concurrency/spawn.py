@@ -2,8 +2,10 @@
 
 A task is a function that takes a context and returns when that is cancelled. Guarantees:
 
-- An error of a task is logged with its traceback and ends nothing else. Where that is asked for, the task is started again
-  after a pause that doubles from 0.1 s up to 5 s, and is short again after 30 s without an error.
+- An error of a task, exit() among them, is logged with its traceback and ends nothing else. Where that is asked for, the task
+  is started again after a pause that doubles from 0.1 s up to 5 s, and is short again after 30 s without an error.
+- After `stop` nothing is started again, and quiet is only a task that says that its context has ended.
+- A task that is killed on purpose (GreenletExit) is logged and gone.
 - `statuses` tells what runs, since when, and what went wrong last. A name belongs to one running task.
 - `stop` cancels and joins all of them, and names those that did not end in time.
 """
@@ -14,7 +16,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from service.concurrency.context import Context, with_cancel
+from service.concurrency.context import Context, origin, with_cancel
 from service.concurrency.primitives import Lock, Parking, Thread, monotonic
 
 log = logging.getLogger(__name__)
@@ -31,7 +33,7 @@ class TaskStatus:
     name: str
     started_at: float
     failures: int = 0
-    last_error: Exception | None = None
+    last_error: BaseException | None = None
 
 
 class Tasks:
@@ -51,8 +53,12 @@ class Tasks:
                 raise RuntimeError(f"cannot start {name}: the tasks are stopped")
             if name in self._running:
                 raise ValueError(f"a task named {name} is running")
-            thread.start()  # under the lock: `stop` cannot join what has not begun, and a task cannot end before it is listed
             self._running[name] = status, thread
+            try:
+                thread.start()  # under the lock: `stop` cannot join what has not begun
+            except RuntimeError:  # the system gives no thread
+                del self._running[name]
+                raise
 
     def statuses(self) -> list[TaskStatus]:
         """The tasks that run now, or wait to be started again."""
@@ -86,16 +92,19 @@ class Tasks:
             status.started_at = self._ctx.clock.now()
             try:
                 task(self._ctx)
-            except Exception as error:
-                if self._ctx.error() is not None:
+                return
+            except (Exception, SystemExit) as error:  # a task that calls exit() too: nothing may end unseen
+                end = self._ctx.error()
+                if origin(error) is end:
                     return
                 status.failures, status.last_error = status.failures + 1, error
-                if not restart:
+                if not restart or end is not None:
                     log.exception("background task %s failed", status.name)
                     return
                 pause_s = FIRST_PAUSE_S if self._ctx.clock.now() - status.started_at > CALM_AFTER_S else pause_s
                 log.exception("background task %s failed; it starts again in %.1f s", status.name, pause_s)
-                self._ctx.park(Parking(), pause_s)
-                pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
-            else:
-                return
+            except BaseException:
+                log.exception("background task %s was killed", status.name)
+                raise
+            self._ctx.park(Parking(), pause_s)
+            pause_s = min(pause_s * 2, LONGEST_PAUSE_S)

@@ -1,7 +1,8 @@
 """API keys: `ldg_<id>_<secret>`, each of one ledger, with scopes. Only the SHA-256 of a secret is kept.
 
 A key is looked up once a second at most and kept in between, so a revoked key stops working within KEPT_S seconds on every
-worker. The comparison takes the same time wherever the secret differs.
+worker. While it is looked up, all others who need it wait for that one answer: where the database takes its time, a lookup for
+each request would take every connection. The comparison takes the same time wherever the secret differs.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from service.concurrency.context import Context
-from service.concurrency.primitives import Lock, monotonic
-from service.errors import NotFound, Unauthenticated
+from service.concurrency.context import Context, background, with_cancel
+from service.concurrency.primitives import Lock, Parking, monotonic
+from service.errors import LedgerdError, NotFound, Unauthenticated
 
 SCOPES = ("read", "write", "admin")
 KEPT_S = 1.0
@@ -72,6 +73,7 @@ class Keys:
         self._clock = clock
         self._lock = Lock()
         self._kept: OrderedDict[str, tuple[float, Sequence[ApiKey]]] = OrderedDict()
+        self._lookups: dict[str, _Lookup] = {}
 
     def authenticate(self, ctx: Context, token: str) -> Principal:
         """Who holds `token`. Raises Unauthenticated, the same for every reason that a caller could probe."""
@@ -103,15 +105,60 @@ class Keys:
             raise NotFound(f"No API key {key_id!r}; `ledgerd key list` shows them.")
 
     def _find(self, ctx: Context, key_id: str) -> Sequence[ApiKey]:
-        now = self._clock()
-        kept = self._kept.get(key_id)
-        if kept is not None and now - kept[0] < KEPT_S:
-            return kept[1]
-        found = self._store.find_keys(ctx, key_id)
-        if found:  # an unknown id is not kept: whoever guesses must not push out those who know
+        while True:
+            now = self._clock()
+            kept = self._kept.get(key_id)
+            if kept is not None and now - kept[0] < KEPT_S:
+                return kept[1]
             with self._lock:
-                self._kept[key_id] = (now, found)
-                self._kept.move_to_end(key_id)
-                while len(self._kept) > MOST_KEPT:
-                    self._kept.popitem(last=False)
+                under_way = self._lookups.get(key_id)
+                if under_way is None:
+                    mine = self._lookups[key_id] = _Lookup()
+            if under_way is None:
+                return self._look_up(ctx, key_id, mine, now)
+            if (found := under_way.wait(ctx)) is not None:
+                return found
+
+    def _look_up(self, ctx: Context, key_id: str, lookup: _Lookup, now: float) -> Sequence[ApiKey]:
+        try:
+            found = lookup.found = self._store.find_keys(ctx, key_id)
+            if found:  # an unknown id is not kept: whoever guesses must not push out those who know
+                self._keep(key_id, now, found)
+        except LedgerdError as error:
+            if ctx.error() is None:  # else only this caller's time is up: the next one looks
+                lookup.error = error
+            raise
+        finally:
+            with self._lock:
+                del self._lookups[key_id]
+            lookup.ended.cancel()
         return found
+
+    def _keep(self, key_id: str, now: float, found: Sequence[ApiKey]) -> None:
+        with self._lock:
+            self._kept[key_id] = (now, found)
+            self._kept.move_to_end(key_id)
+            while len(self._kept) > MOST_KEPT:
+                self._kept.popitem(last=False)
+
+
+class _Lookup:
+    """A lookup under way, which several may wait for."""
+
+    def __init__(self) -> None:
+        self.ended = with_cancel(background())
+        self.found: Sequence[ApiKey] | None = None
+        self.error: LedgerdError | None = None
+
+    def wait(self, ctx: Context) -> Sequence[ApiKey] | None:
+        """What was found, None if the one who looked gave up. Raises its error otherwise, or that of `ctx`."""
+        parking = Parking()
+        forget = self.ended.on_done(parking.wake)
+        try:
+            ctx.park(parking)
+        finally:
+            forget()
+        ctx.check()
+        if self.error is not None:
+            raise self.error.with_traceback(None)
+        return self.found

@@ -8,8 +8,11 @@ What a caller may rely on:
 
 - A refused request harms none of its batch. A fault that one request causes hits that request alone.
 - Overloaded, Unavailable, DeadlineExceeded: nothing was posted. OutcomeUnknown: it may have been; the same key tells.
-- When the connection breaks under a batch, requests with a key are posted again (the key makes that safe) until their
-  outcome is known; those without one get OutcomeUnknown.
+- When the answer to a batch is lost, requests with a key are posted again (the key makes that safe) until their outcome is
+  known; those without one get OutcomeUnknown.
+- A batch ends with the last deadline in it: it is cancelled at the database, and not tried again. So nothing is posted long
+  after nobody waits for it, and a database that does not answer holds the lane no longer than that. A client that leaves
+  takes back only what waits still; what is in a batch is its neighbours' too.
 """
 
 from __future__ import annotations
@@ -37,8 +40,8 @@ class Contention(Exception):
     """The database gave the batch up in favour of another (deadlock, serialization, a key in the making); nothing was done."""
 
 
-class ConnectionLost(Exception):
-    """The connection broke while the batch was under way: it was committed, or not."""
+class AnswerLost(Exception):
+    """The connection broke while the batch was under way, or the answer cannot be read: it was committed, or not."""
 
 
 class BatchStore(Protocol):
@@ -47,7 +50,8 @@ class BatchStore(Protocol):
     def post_batch(self, ctx: Context, requests: Sequence[PostRequest]) -> Sequence[Outcome]:
         """Post `requests` in order in one transaction; an outcome for each.
 
-        Raises Unavailable or DeadlineExceeded when nothing was done, Contention, ConnectionLost.
+        Raises AnswerLost when it was committed, or not. After any other error, such as Contention, Unavailable or
+        DeadlineExceeded, nothing was done.
         """
         ...
 
@@ -63,9 +67,9 @@ class _Job:
 class Posting:
     """The channel of waiting requests, and the lane that empties it."""
 
-    def __init__(self, store: BatchStore, *, capacity: int, attempt_timeout_s: float) -> None:
+    def __init__(self, store: BatchStore, *, capacity: int, longest_s: float) -> None:
         self._store = store
-        self._attempt_timeout_s = attempt_timeout_s
+        self._longest_s = longest_s  # of a batch, with all attempts, where a request has no earlier deadline
         self._waiting: Channel[_Job] = Channel(capacity)
 
     def post(self, ctx: Context, request: PostRequest) -> Outcome:
@@ -81,7 +85,7 @@ class Posting:
         if job.promise.wait(ctx):
             return job.promise.result()
         if job.promise.withdraw():
-            raise ctx.error() or DeadlineExceeded("The request's time is up.")
+            ctx.check()
         raise _unknown()
 
     def run_lane(self, ctx: Context) -> None:
@@ -94,7 +98,8 @@ class Posting:
                 batch = self._waiting.receive_batch(background(), MOST_IN_A_BATCH)
             except ChannelClosed:
                 return
-            self._settle([job for job in batch if _still_wanted(job)])
+            if wanted := [job for job in batch if _still_wanted(job)]:
+                self._settle(wanted)
 
     def close(self) -> None:
         """Take no further requests; the lane ends when those that wait are posted. A second time does nothing."""
@@ -104,31 +109,37 @@ class Posting:
     def _settle(self, jobs: list[_Job]) -> None:
         """Bring every job to an outcome or an error, whatever happens to the database meanwhile."""
         last: LedgerdError = Unavailable("The database is busy with conflicting work.", retry_after_s=1)
-        for pause_s in (0.0, *BACKOFF_S):
-            if not jobs:
-                return
-            if pause_s:
-                background().park(Parking(), pause_s)
-            try:
-                with with_timeout(background(), self._attempt_timeout_s) as ctx:
+        with with_timeout(background(), self._remaining_s(jobs)) as ctx:
+            for pause_s in (0.0, *BACKOFF_S):
+                if pause_s:
+                    ctx.park(Parking(), pause_s)
+                try:
                     outcomes = self._store.post_batch(ctx, [job.request for job in jobs])
-            except Contention:
-                log.info("a batch of %d met contention and is posted again", len(jobs))
-            except ConnectionLost:
-                jobs = _resolvable(jobs)
-            except (Unavailable, DeadlineExceeded) as error:
-                last = error
-                jobs = _fail_untouched(jobs, error)
-            except Exception:
-                log.exception("a batch of %d failed", len(jobs))
-                self._settle_singly(jobs)
-                return
-            else:
-                for job, outcome in zip(jobs, outcomes, strict=True):
-                    job.promise.keep(outcome)
-                return
+                except Contention:
+                    log.info("a batch of %d met contention and is posted again", len(jobs))
+                except AnswerLost as error:
+                    log.info("the answer to a batch of %d was lost: %s", len(jobs), error.__cause__)
+                    jobs = _resolvable(jobs)
+                except (Unavailable, DeadlineExceeded) as error:
+                    last = error
+                    jobs = _fail_untouched(jobs, error)
+                except Exception:
+                    log.exception("a batch of %d failed", len(jobs))
+                    self._settle_singly(jobs)
+                    return
+                else:
+                    for job, outcome in zip(jobs, outcomes, strict=True):
+                        job.promise.keep(outcome)
+                    return
+                if not jobs or ctx.error() is not None:
+                    break
         for job in jobs:
             job.promise.fail(_unknown() if job.may_be_posted else last)
+
+    def _remaining_s(self, jobs: list[_Job]) -> float:
+        """How long somebody waits for one of `jobs`, and at most the longest that a batch may take."""
+        remaining = [job.ctx.remaining() for job in jobs]
+        return max(self._longest_s if s is None else min(s, self._longest_s) for s in remaining)
 
     def _settle_singly(self, jobs: list[_Job]) -> None:
         """The batch failed in a way that no rule foresees: let the request that causes it fail alone."""

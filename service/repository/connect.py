@@ -1,4 +1,8 @@
-"""A single connection for start-up work: migrations, checks, the first key. Requests use the pool."""
+"""How to connect, and a single connection for start-up work: migrations, checks, the first key. Requests use the pool.
+
+A network that swallows packets, or a database that has moved, tells nobody: without bounds of its own a connection would wait
+for hours. So data that is not acknowledged in time ends it, and an idle one is probed.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +12,35 @@ from typing import Any
 
 import psycopg
 from psycopg import Connection
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from service.config import mask_password
 from service.errors import ConfigurationError
+
+DEFAULTS: dict[str, str | int] = {
+    "application_name": "ledgerd",
+    "connect_timeout": 5,  # seconds
+    "keepalives_idle": 10,  # seconds until an idle connection is probed
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,  # milliseconds that sent data may stay unacknowledged
+}
+
+
+def with_defaults(conninfo: str) -> str:
+    """`conninfo` with what it leaves open set to DEFAULTS. Raises ConfigurationError for what cannot be read."""
+    try:
+        return make_conninfo("", **(DEFAULTS | conninfo_to_dict(conninfo)))
+    except psycopg.Error as exc:
+        reason = " ".join(str(exc).split())
+        raise ConfigurationError(f"DATABASE_URL={mask_password(conninfo)} cannot be read: {reason}") from None
 
 
 @contextmanager
 def connect(conninfo: str) -> Iterator[Connection[tuple[Any, ...]]]:
     """A connection in autocommit mode, closed at the end. Raises ConfigurationError with one line that says why not."""
     try:
-        conn = psycopg.connect(conninfo, autocommit=True, connect_timeout=5, application_name="ledgerd")
+        conn = psycopg.connect(with_defaults(conninfo), autocommit=True)
     except psycopg.Error as exc:
         reason = " ".join(str(exc).split())
         raise ConfigurationError(f"cannot connect to {mask_password(conninfo)}: {reason}") from None

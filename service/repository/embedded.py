@@ -30,6 +30,7 @@ from service.repository.binaries import NEWEST, copy_packaged, major_version, pa
 DATABASE = ROLE = "ledgerd"
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 60.0
+QUIT_TIMEOUT_S = 10.0
 ANSWER_TIMEOUT_S = 3
 ACCEPTS, REJECTS = 0, 1  # pg_isready's exit status
 LONGEST_SOCKET_PATH = 107
@@ -139,10 +140,18 @@ class EmbeddedPostgres:
                 process.wait(STOP_TIMEOUT_S)
             except subprocess.TimeoutExpired:
                 process.send_signal(signal.SIGQUIT)
-                process.wait(STOP_TIMEOUT_S)
+                self._wait_or_kill(process)
         if self._lock is not None:
             self._lock.close()
             self._lock = None
+
+    def _wait_or_kill(self, process: subprocess.Popen[bytes]) -> None:
+        """A server that even an immediate shutdown does not end is stopped or stuck; the next start recovers."""
+        try:
+            process.wait(QUIT_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(QUIT_TIMEOUT_S)
 
     def poll(self) -> int | None:
         """The exit status of a server that has ended by itself, else None."""

@@ -11,11 +11,11 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import psycopg
 from psycopg import errors as pg
+from psycopg.pq import TransactionStatus
 
 from service.concurrency.context import Context
-from service.ledger.posting import ConnectionLost, Contention
+from service.ledger.posting import AnswerLost, Contention
 from service.ledger.transfers import Outcome, Posted, PostRequest, Refused, Transfer
 from service.repository.pool import Pool
 from service.repository.queries import Queries
@@ -31,22 +31,29 @@ class PostingRepository:
         self._post = queries.take("post_transfers")
 
     def post_batch(self, ctx: Context, requests: Sequence[PostRequest]) -> Sequence[Outcome]:
-        """See the Protocol. One autocommitted statement: it is committed when the answer is here, or not at all."""
+        """See the Protocol. One autocommitted statement.
+
+        The server says that it was not committed by an error on a connection that goes on. Whatever else goes wrong from the
+        sending on, the reading of the answer too, leaves it open.
+        """
         arguments = encode(requests)
         with self._pool.connection(ctx) as conn:
             try:
-                rows = conn.execute(self._post, arguments, prepare=True).fetchall()
+                cursor = conn.execute(self._post, arguments, prepare=True)
             except _CONTENTION as exc:
                 raise Contention from exc
             except pg.UniqueViolation as exc:
                 if exc.diag.constraint_name == "idempotency_keys_pkey":  # another lane has just spent one of the keys
                     raise Contention from exc
                 raise
-            except psycopg.OperationalError as exc:
-                if conn.closed:
-                    raise ConnectionLost from exc
+            except Exception as exc:
+                if conn.info.transaction_status is not TransactionStatus.IDLE:
+                    raise AnswerLost from exc
                 raise
-        return [_outcome(request, row) for request, row in zip(requests, rows, strict=True)]
+            try:
+                return [_outcome(request, row) for request, row in zip(requests, cursor.fetchall(), strict=True)]
+            except Exception as exc:
+                raise AnswerLost from exc
 
 
 def encode(requests: Sequence[PostRequest]) -> dict[str, str | None]:

@@ -11,10 +11,10 @@ from gunicorn.app.base import BaseApplication
 from service.config import Config
 from service.errors import ConfigurationError
 from service.server.arbiter import LedgerArbiter
+from service.server.connection import KEEPALIVE_S
 from service.telemetry.logging import configure_logging
 
 MOST_CONNECTIONS = 4096  # a worker; above the posting queue, so that overload is answered and not left to wait
-KEEPALIVE_S = 75  # above the idle time of the proxies in front, so that they close first
 WORKER_SILENCE_S = 30  # a worker that has not been heard of for so long is replaced
 
 
@@ -64,7 +64,7 @@ def settings(config: Config) -> dict[str, Any]:
         "workers": config.workers,
         "worker_class": "service.server.worker.LedgerWorker",
         "worker_connections": MOST_CONNECTIONS,
-        "keepalive": KEEPALIVE_S,
+        "keepalive": int(KEEPALIVE_S),  # above 0: connections are kept; for how long is the request loop's own business
         "timeout": WORKER_SILENCE_S,
         "graceful_timeout": ceil(config.shutdown_timeout_s),
         "backlog": 2048,

@@ -23,7 +23,7 @@ from gevent.select import select
 from gevent.server import StreamServer
 
 from service.errors import LedgerdError
-from service.server.idle import RequestLoop
+from service.server.loop import RequestLoop
 from service.server.reports import Report, ReportPipe
 
 log = logging.getLogger("ledgerd.server")

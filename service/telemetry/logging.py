@@ -7,6 +7,8 @@ import logging
 import sys
 from datetime import UTC, datetime
 
+POOL_WARNINGS_EVERY_S = 5.0  # each lost connection and each vain attempt would be a line
+
 
 class JsonFormatter(logging.Formatter):
     """Time, level, logger, message, and what the call gave as `extra={"fields": {…}}`."""
@@ -25,10 +27,28 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, default=str)
 
 
+class Seldom(logging.Filter):
+    """Lets a message pass, whatever its arguments, only once in `every_s`: what repeats many times a second says no more."""
+
+    def __init__(self, every_s: float) -> None:
+        super().__init__()
+        self._every_s = every_s
+        self._passed: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether `record` passes."""
+        if record.created - self._passed.get(record.msg, 0.0) < self._every_s:
+            return False
+        self._passed[record.msg] = record.created
+        return True
+
+
 def configure_logging(level: str) -> None:
     """Send everything from `level` (debug, info, warning, error) on to standard error."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.getLogger("psycopg").setLevel(logging.WARNING)
-    logging.getLogger("psycopg.pool").setLevel(max(logging.WARNING, logging.root.level))
+    pool = logging.getLogger("psycopg.pool")
+    pool.setLevel(max(logging.WARNING, logging.root.level))
+    pool.addFilter(Seldom(POOL_WARNINGS_EVERY_S))

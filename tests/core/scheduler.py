@@ -86,7 +86,10 @@ class Scheduler:
             ready = [task for task in self.tasks if not task.ended and task.waits_for is None]
             if not ready:
                 return
-            ready[self._choose(len(ready))].greenlet.switch()
+            task = ready[self._choose(len(ready))]
+            task.greenlet.switch()
+            if task.ended:
+                self.let_go(task)
         raise AssertionError(f"{MOST_STEPS} steps were not enough")
 
     def until_done(self) -> None:
@@ -111,6 +114,8 @@ class Scheduler:
         """Raise `error` where `task` waits, and let everybody go on."""
         task.waits_for, task.wakes_at = None, inf
         task.greenlet.throw(error)
+        if task.ended:
+            self.let_go(task)
         self.until_parked()
 
     def step(self) -> None:
@@ -149,8 +154,8 @@ class Scheduler:
             "Lock": lambda: _Lock(self),
             "Thread": lambda **kwargs: _Thread(self, **kwargs),
             "current": self.current_number,
-            "_tree": _Lock(self),
-            "_claims": _Lock(self),
+            "RLock": lambda: _RLock(self),
+            "_tree": _RLock(self),
         }
         for module in MODULES:
             for name, instead in names.items():
@@ -192,6 +197,28 @@ class _Lock:
         self.release()
 
 
+class _RLock:
+    """A section under it never waits, and yet the scheduler may let others go on in it: as the native one does for threads."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self._scheduler = scheduler
+        self._lock = _Lock(scheduler)
+        self._holder: greenlet | None = None
+        self._depth = 0
+
+    def __enter__(self) -> None:
+        if self._holder is not getcurrent():
+            self._lock.acquire()
+            self._holder = getcurrent()
+        self._depth += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._depth -= 1
+        if self._depth == 0:
+            self._holder = None
+            self._lock.release()
+
+
 class _Thread:
     def __init__(self, scheduler: Scheduler, *, target: Callable[..., Any], args: tuple[Any, ...] = (), **_: Any) -> None:
         self._scheduler = scheduler
@@ -205,8 +232,9 @@ class _Thread:
         return self._task is not None and not self._task.ended
 
     def join(self, timeout: float | None = None) -> None:
-        while self.is_alive():
-            self._scheduler.step()
+        end = inf if timeout is None else self._scheduler.now + timeout
+        while self.is_alive() and self._scheduler.now < end:
+            self._scheduler.wait_for(self._task, -1 if timeout is None else end - self._scheduler.now)
 
 
 class _VirtualClock:

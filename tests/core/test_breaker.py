@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from itertools import pairwise
 from random import Random
 from typing import Any
 
 import pytest
+from greenlet import getcurrent, greenlet
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -165,6 +168,68 @@ def test_a_late_result_says_nothing(breaker: Breaker, clock: ManualClock) -> Non
     assert breaker.state is State.HALF_OPEN
 
 
+def test_an_observer_that_fails_changes_nothing(clock: ManualClock, caplog: pytest.LogCaptureFixture) -> None:
+    """Its error is logged; the caller gets what the call gave."""
+
+    def observe(_old: State, new: State) -> None:
+        raise LookupError(f"no place for {new.value}")
+
+    breaker = Breaker(failures=1, window_s=1, open_s=1, clock=clock, on_change=observe)
+    failing(breaker)
+    clock.advance(1)
+    assert breaker.call(ok) == "ok"
+    errors = [record.exc_info[1] for record in caplog.records if record.exc_info]
+    assert [str(error) for error in errors] == ["no place for open", "no place for half-open", "no place for closed"]
+
+
+def test_an_observer_may_call_the_breaker(clock: ManualClock) -> None:
+    """What that changes is told afterwards, in order."""
+    told: list[str] = []
+
+    def observe(_old: State, new: State) -> None:
+        told.append(new.value)
+        if new is State.OPEN and len(told) == 1:
+            clock.advance(1)
+            breaker.call(ok)
+
+    breaker = Breaker(failures=1, window_s=1, open_s=1, clock=clock, on_change=observe)
+    failing(breaker)
+    assert told == ["open", "half-open", "closed"]
+
+
+def test_changes_are_told_in_order_in_any_interleaving() -> None:
+    """Each begins with the state that the one before ended with, and no two are told at once."""
+    for seed in range(200):
+        with Scheduler(Random(seed).randrange) as run:
+            told: list[tuple[State, State]] = []
+            inside: list[int] = []
+
+            def observe(
+                old: State, new: State, run: Scheduler = run, told: list[Any] = told, inside: list[int] = inside
+            ) -> None:
+                assert not inside
+                inside.append(1)
+                run.step()
+                told.append((old, new))
+                inside.pop()
+
+            breaker = Breaker(failures=1, window_s=1, open_s=1e-9, clock=run.ctx.clock, on_change=observe)
+
+            def use(breaker: Breaker = breaker, run: Scheduler = run) -> None:
+                for task in (fail, ok, fail):
+                    with suppress(OSError, BreakerOpen):
+                        breaker.call(task)
+                    run.now += 1
+
+            for _ in range(3):
+                run.spawn(use)
+            run.until_done()
+            assert told
+            assert told[0][0] is State.CLOSED
+            assert all(before[1] is after[0] for before, after in pairwise(told))
+            assert told[-1][1].value == breaker._state.value
+
+
 @pytest.mark.parametrize("settings", [(0, 1, 1), (1, 0, 1), (1, 1, 0)])
 def test_settings_that_make_no_sense_are_refused(settings: tuple[int, float, float]) -> None:
     """None of them may be zero."""
@@ -193,6 +258,74 @@ def test_never_two_probes_in_any_interleaving() -> None:
             run.until_done()
             assert all(task.error is None or isinstance(task.error, BreakerOpen) for task in run.tasks)
             assert breaker.state is State.CLOSED
+
+
+def test_a_probe_whose_error_cannot_be_judged_decides_nothing(clock: ManualClock) -> None:
+    """`counts` itself fails: the caller is told, and the next call is the probe."""
+    judged: list[Exception] = []
+
+    def counts(error: Exception) -> bool:
+        judged.append(error)
+        if len(judged) == 2:
+            raise AttributeError("no code")
+        return True
+
+    breaker = Breaker(failures=1, window_s=1, open_s=1, clock=clock, counts=counts)
+    failing(breaker)
+    clock.advance(1)
+    with pytest.raises(AttributeError, match="no code"):
+        breaker.call(fail)
+    assert breaker.state is State.HALF_OPEN
+    assert breaker.call(ok) == "ok"
+    assert breaker.state is State.CLOSED
+
+
+def test_a_probe_that_is_killed_while_the_observer_is_told_decides_nothing(clock: ManualClock) -> None:
+    """The call has not begun, and the next one is the probe."""
+    kills = iter([SystemExit()])
+
+    def observe(_old: State, new: State) -> None:
+        if new is State.HALF_OPEN:
+            for kill in kills:
+                raise kill
+
+    breaker = Breaker(failures=1, window_s=1, open_s=1, clock=clock, on_change=observe)
+    failing(breaker)
+    clock.advance(1)
+    with pytest.raises(SystemExit):
+        breaker.call(pytest.fail, "it was called")
+    assert breaker.call(ok) == "ok"
+    assert breaker.state is State.CLOSED
+
+
+@pytest.mark.parametrize("late", [ok, fail])
+def test_a_late_result_says_nothing_of_a_probe_under_way(clock: ManualClock, late: Any) -> None:
+    """It neither decides for the probe nor lets another pass."""
+    breaker = Breaker(failures=1, window_s=1, open_s=5, clock=clock)
+
+    def probe() -> str:
+        began_before.switch()  # which ends while the probe is under way
+        assert breaker.state is State.HALF_OPEN
+        with pytest.raises(BreakerOpen):
+            breaker.call(ok)
+        return "probed"
+
+    def slow() -> None:
+        here.switch()
+        late()
+
+    here = getcurrent()
+
+    def begin() -> None:
+        with suppress(OSError):
+            breaker.call(slow)
+
+    began_before = greenlet(begin)
+    began_before.switch()
+    failing(breaker)
+    clock.advance(5)
+    assert breaker.call(probe) == "probed"
+    assert breaker.state is State.CLOSED
 
 
 class BreakerMachine(RuleBasedStateMachine):

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 import threading
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 
 from service.concurrency import clock as clock_module
 from service.concurrency.clock import SystemClock
 from service.concurrency.primitives import Parking, monotonic
+from tests.core.calls import Call
 from tests.serving import wait_until
 
 
@@ -71,7 +75,7 @@ def test_cancelled_calls_are_cleared_away() -> None:
     keep = clock.call_at(monotonic() + 60, lambda: None)
     for _ in range(10_000):
         clock.call_at(monotonic() + 60, lambda: None)()
-        assert len(clock._calls) <= 2 * clock.pending() + clock_module.FEW + 1
+        assert len(clock._times) <= 2 * clock.pending() + clock_module.FEW + 1
     keep()
 
 
@@ -116,3 +120,84 @@ def test_parking_tells_why_it_ended() -> None:
     assert clock.park(parking, monotonic() + 0.001) is False
     parking.wake()
     assert clock.park(parking, monotonic() + 60) is True
+
+
+def test_a_call_may_cancel_another_that_is_due() -> None:
+    """It is not made, though both had been due when the first was called."""
+    clock, called, when = SystemClock(), [], monotonic() + 0.02
+    cancels: list[Callable[[], None]] = []
+    clock.call_at(when, lambda: (cancels[0](), called.append("first"), None)[2])
+    cancels.append(clock.call_at(when, lambda: called.append("second")))
+    clock.call_at(when, lambda: called.append("third"))
+    wait_until(lambda: len(called) == 2, 10)
+    wait_until(lambda: not timers(), 10)
+    assert called == ["first", "third"]
+
+
+def test_a_call_that_calls_exit_harms_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    """The timer goes on, and the next call is made."""
+    clock, called = SystemClock(), threading.Event()
+    clock.call_at(monotonic(), lambda: sys.exit(3))
+    clock.call_at(monotonic() + 0.01, called.set)
+    assert called.wait(10)
+    assert "SystemExit: 3" in caplog.text
+
+
+def test_who_comes_while_the_thread_is_started_learns_of_its_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It tries itself, and is told, or its call is made."""
+    for refusals in (1, 2):
+        clock, others, called = SystemClock(), [], threading.Event()
+        other = partial(Call, clock.call_at, monotonic() + 0.005, called.set)
+
+        class Scarce(threading.Thread):
+            def start(self, refusals: int = refusals, other: Callable[[], Call] = other, others: list[Call] = others) -> None:
+                if not others:
+                    others.append(other())
+                    threading.Event().wait(0.02)  # the other comes here, if it can
+                    raise RuntimeError("can't start new thread")
+                if refusals == 2:
+                    raise RuntimeError("can't start new thread")
+                super().start()
+
+        with monkeypatch.context() as patched:
+            patched.setattr(clock_module, "Thread", Scarce)
+            with pytest.raises(RuntimeError, match="new thread"):
+                clock.call_at(monotonic() + 0.005, lambda: None)
+            if refusals == 2:
+                with pytest.raises(RuntimeError, match="new thread"):
+                    others[0].result()
+            else:
+                others[0].result()
+                assert called.wait(10)
+        assert clock.pending() == 0
+
+
+def test_cancelling_waits_for_nobody() -> None:
+    """Not even for one that holds the lock: a finaliser may do it in the middle of anything."""
+    clock, called = SystemClock(), []
+    cancels = [clock.call_at(monotonic() + 60, lambda: called.append(1)) for _ in range(3 * clock_module.FEW)]
+    with clock._lock:
+        for cancel in cancels:
+            cancel()
+    assert clock.pending() == 0
+    wait_until(lambda: not timers(), 10)
+    assert (called, clock._times) == ([], [])
+
+
+def test_a_call_that_is_cancelled_as_the_timer_lies_down_wakes_it() -> None:
+    """Between its look at the list and its sleep: it ends at once, not at the time of the call."""
+
+    class Slow(SystemClock):
+        def _take_due(self) -> Callable[[], None] | None:
+            callback = super()._take_due()
+            for cancel in cancels:
+                cancel()
+            return callback
+
+    cancels: list[Callable[[], None]] = []
+    clock = Slow()
+    with clock._lock:  # the timer does not look before the test can cancel
+        waiting = Call(clock.call_at, monotonic() + 60, lambda: None)
+    cancels.append(waiting.result())
+    clock._parking.wake()
+    wait_until(lambda: not timers(), 10)

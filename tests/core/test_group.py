@@ -10,7 +10,7 @@ import pytest
 from service.concurrency import group as group_module
 from service.concurrency.context import Context, background, with_cancel, with_timeout
 from service.concurrency.group import Group, WaitGroup
-from service.errors import DeadlineExceeded, NotFound
+from service.errors import ClientClosedRequest, DeadlineExceeded, NotFound
 from tests.core.calls import Call
 from tests.core.clock import ManualClock
 from tests.core.scheduler import Scheduler
@@ -179,7 +179,7 @@ def test_a_spawn_that_waits_for_its_turn_ends_with_the_group() -> None:
 
         group.spawn(fail_when_told)
         waiting = Call(group.spawn, until_cancelled)
-        wait_until(lambda: group._room._taken.statistics().senders_waiting == 1, 10)
+        wait_until(lambda: group._room._free.statistics().receivers_waiting == 1, 10)
         started.set()
         with pytest.raises(Exception, match="cancelled"):
             waiting.result()
@@ -213,3 +213,94 @@ def test_one_first_error_in_any_interleaving() -> None:
             assert waiting.error is group.errors[0]
             assert len(group.errors) == 3
             assert len(waiting.error.__notes__) == 2
+
+
+def test_a_time_that_was_up_is_no_further_error() -> None:
+    """Tasks that notice the deadline by a context of their own say no more than the group's does."""
+    clock = ManualClock()
+    noticed = threading.Barrier(3)
+
+    def task(_: Context) -> None:
+        with with_timeout(parent, 5) as mine:
+            noticed.wait(10)
+            clock.turn(5)
+            mine.check()
+
+    parent = with_timeout(background(clock), 5)
+    with pytest.raises(DeadlineExceeded) as raised, Group(parent) as group:
+        for _ in range(3):
+            group.spawn(task)
+    assert not getattr(raised.value, "__notes__", [])
+    assert len(group.errors) <= 1
+
+
+def test_waiting_in_the_block_tells_the_error_once() -> None:
+    """What `wait` raised there is what the block raises, and it is counted once."""
+    with pytest.raises(ValueError, match="first") as raised, Group(background()) as group:
+        group.spawn(failing, ValueError("first"))
+        group.wait()
+    assert group.errors == [raised.value]
+    assert not getattr(raised.value, "__notes__", [])
+    with pytest.raises(NotFound, match="over") as cut, Group(background()) as group:
+        group.spawn(until_cancelled)
+        group.cancel(NotFound("over"))
+        group.wait()
+    assert group.errors == []
+    assert cut.value.__context__ is None
+
+
+def test_a_spawn_meets_the_end_in_any_interleaving() -> None:
+    """It is refused, or its task has ended when the block is left."""
+    outcomes = set()
+    for seed in range(300):
+        with Scheduler(Random(seed).randrange) as run:
+            group, left, late = Group(run.ctx), [], []
+
+            def task(_: Context, run: Scheduler = run, left: list[int] = left, late: list[bool] = late) -> None:
+                run.ctx.done.wait(0.1)
+                late.append(bool(left))
+
+            def block(group: Group = group, left: list[int] = left) -> None:
+                with group:
+                    pass
+                left.append(1)
+
+            run.spawn(block)
+            spawning = run.spawn(group.spawn, task)
+            run.until_done()
+            outcomes.add(spawning.error is None)
+            assert late == ([False] if spawning.error is None else [])
+            assert spawning.error is None or "cancelled" in str(spawning.error)
+    assert outcomes == {True, False}
+
+
+def test_an_ended_context_waits_for_no_group() -> None:
+    """Not even for one that has nothing to be done."""
+    ctx = with_cancel(background())
+    ctx.cancel()
+    with pytest.raises(ClientClosedRequest):
+        WaitGroup().wait(ctx)
+
+
+def test_an_error_like_the_cancellation_is_an_error() -> None:
+    """Quiet is only the context's own: a task that fails with one of the same kind is told."""
+    own = NotFound("its own")
+
+    def fails(ctx: Context) -> None:
+        ctx.done.wait()
+        raise own
+
+    with pytest.raises(NotFound, match="its own") as raised, Group(background()) as group:
+        group.spawn(fails)
+        group.cancel(NotFound("over"))
+    assert group.errors == [raised.value] == [own]
+    late = DeadlineExceeded("the task's own")
+
+    def is_late(ctx: Context) -> None:
+        ctx.done.wait()
+        raise late
+
+    with pytest.raises(DeadlineExceeded, match="the task's own"), Group(background()) as group:
+        group.spawn(is_late)
+        group.cancel(NotFound("over"))
+    assert group.errors == [late]

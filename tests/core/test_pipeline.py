@@ -196,6 +196,8 @@ def test_settings_that_make_no_sense_are_refused() -> None:
         Pipeline(background(), capacity=0)
     with pytest.raises(ValueError, match="at least one worker"), Pipeline(background()) as line:
         line.stage(line.generate([1]), double, workers=0)
+    with pytest.raises(ValueError, match="at least one source"), Pipeline(background()) as line:
+        line.merge()
 
 
 @given(values=st.lists(st.integers(), max_size=60), workers=st.integers(1, 4), capacity=st.integers(1, 5))
@@ -231,3 +233,97 @@ def test_an_error_at_any_moment_leaves_nobody_behind(ordered: bool) -> None:
                 task.result()
                 assert sorted(sunk) == list(range(8))
                 assert not ordered or sunk == list(range(8))
+
+
+def test_a_transform_that_ends_before_its_input_is_an_error() -> None:
+    """Whoever sends it the rest would wait for ever; one that takes all and does not look for the end is right."""
+    with pytest.raises(RuntimeError, match="transform <lambda> ended before its input did: it must read to the end"), \
+            Pipeline(background(), capacity=4) as line:
+        line.sink(line.transform(line.generate(range(100)), lambda values: islice(values, 3)), lambda _: None)
+    taken: list[int] = []
+    with Pipeline(background(), capacity=4) as line:
+        line.sink(line.transform(line.generate(range(3)), lambda values: islice(values, 3)), taken.append)
+    assert taken == [0, 1, 2]
+
+
+@pytest.mark.parametrize("place", ["stage", "fan-out", "ordered", "sink"])
+def test_a_stop_iteration_that_escapes_is_an_error(place: str) -> None:
+    """It does not look like the end of the values."""
+
+    def work(n: int) -> int:
+        return next(iter(())) if n == 3 else n
+
+    with pytest.raises((RuntimeError, StopIteration)), Pipeline(background(), capacity=4) as line:
+        values = line.generate(range(8))
+        if place == "sink":
+            line.sink(values, work)
+        else:
+            line.sink(
+                line.stage(values, work, workers=1 if place == "stage" else 2, ordered=place == "ordered"), lambda _: None
+            )
+
+
+def test_who_has_taken_the_last_result_has_not_left_early() -> None:
+    """Though nobody has looked whether more would come: the other branches run to their end, in any interleaving."""
+    for seed in range(50):
+        with Scheduler(Random(seed).randrange) as run:
+            sunk: list[int] = []
+
+            def whole(sunk: list[int] = sunk, run: Scheduler = run) -> None:
+                with Pipeline(run.ctx, capacity=2) as line:
+                    line.sink(line.generate(range(20)), sunk.append)
+                    out = line.results(line.generate(range(3)))
+                    assert [next(out) for _ in range(3)] == [0, 1, 2]
+
+            task = run.spawn(whole)
+            run.until_done()
+            task.result()
+            assert sunk == list(range(20))
+
+
+def test_a_cancelled_stage_does_not_go_on_with_its_batch() -> None:
+    """The values that it has taken already are dropped."""
+    for seed in range(50):
+        with Scheduler(Random(seed).randrange) as run:
+            sunk: list[int] = []
+
+            def whole(sunk: list[int] = sunk, run: Scheduler = run) -> None:
+                with Pipeline(run.ctx, capacity=8) as line:
+
+                    def work(n: int) -> None:
+                        sunk.append(n)
+                        for _ in range(20):
+                            run.step()
+                        if n == 3:
+                            line.ctx.cancel()
+
+                    line.sink(line.generate(range(16)), work)
+
+            task = run.spawn(whole)
+            run.until_done()
+            assert isinstance(task.error, ClientClosedRequest)
+            assert sunk == [0, 1, 2, 3]
+
+
+def test_an_ordered_stage_runs_ahead_no_further_than_its_capacity() -> None:
+    """While the first value is worked on: the promises that wait, a batch of them, and what the workers have."""
+    with Scheduler(Random(0).randrange) as run:
+        source, done = Source(), []
+
+        def work(n: int) -> int:
+            if n == 0:
+                run.ctx.done.wait(5)
+            done.append(n)
+            return n
+
+        def whole() -> None:
+            with Pipeline(run.ctx, capacity=4) as line:
+                out = line.results(line.stage(line.generate(source.values()), work, workers=2, ordered=True))
+                assert next(out) == 0
+
+        task = run.spawn(whole)
+        run.until_parked()
+        assert 0 not in done
+        assert len(done) <= 4 + 4 + 2
+        run.until_done()
+        task.result()

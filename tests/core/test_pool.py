@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from random import Random
 
@@ -98,6 +99,15 @@ def test_a_withdrawn_job_does_not_run() -> None:
     assert ran == []
 
 
+def test_a_job_that_calls_exit_ends_alone() -> None:
+    """Whoever submitted it is told, and the worker goes on."""
+    with WorkerPool(background(), workers=1, capacity=2) as pool:
+        promise = pool.submit(background(), lambda _: sys.exit(3))
+        with pytest.raises(RuntimeError, match=r"the job was ended by SystemExit\(3\)"):
+            promise.get(background())
+        assert pool.submit(background(), lambda _: 1).get(background()) == 1
+
+
 def test_a_pool_of_nobody_is_a_mistake() -> None:
     """And so is one without room."""
     for workers, capacity in ((0, 1), (1, 0)):
@@ -143,3 +153,25 @@ def test_every_job_ends_once_in_any_interleaving() -> None:
             run.until_done()
             ended = [task.result() for task in tasks]
             assert ended.count(None) == len(ran) == len(set(ran))
+
+
+def test_a_job_that_waits_when_the_pool_is_cancelled_does_not_run() -> None:
+    """In any interleaving, also where a worker takes it just then."""
+    for seed in range(200):
+        with Scheduler(Random(seed).randrange) as run:
+            late: list[object] = []
+
+            def use(late: list[object] = late, run: Scheduler = run) -> None:
+                pool = WorkerPool(run.ctx, workers=1, capacity=2)
+                pool.submit(run.ctx, lambda ctx: with_timeout(ctx, 50).done.wait())
+                waiting = pool.submit(run.ctx, lambda ctx: late.append(ctx.error()))
+                run.ctx.done.wait(1)
+                pool.cancel()
+                pool.close()
+                with pytest.raises(ClientClosedRequest, match="before the job had its turn"):
+                    waiting.result()
+
+            using = run.spawn(use)
+            run.until_done()
+            using.result()
+            assert late == []

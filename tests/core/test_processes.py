@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import resource_tracker
 from pathlib import Path
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from service.concurrency.context import background, with_cancel
-from service.concurrency.processes import ProcessPool
+from service.concurrency.processes import ProcessPool, _result
 from service.errors import ClientClosedRequest
 from tests.serving import ROOT, children, descendants, wait_until
 
@@ -165,3 +166,56 @@ def _runs(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
         return False
+
+
+def test_a_pool_of_no_process_is_a_mistake() -> None:
+    """It says so; not given, it is the number of cores."""
+    if PATCHED:
+        refused(None)
+        return
+    for processes in (0, -1):
+        with pytest.raises(ValueError, match=f"at least one process, not {processes}"):
+            ProcessPool(processes)
+
+
+def test_a_result_that_comes_as_the_context_ends_is_a_result() -> None:
+    """What is there counts, as with every wait of the core."""
+    ctx = with_cancel(background())
+    ctx.cancel()
+    done: Future[int] = Future()
+    done.set_result(7)
+    assert _result(ctx, done) == 7
+    failed: Future[int] = Future()
+    failed.set_exception(TimeoutError("the job's own"))
+    with pytest.raises(TimeoutError, match="the job's own"):
+        _result(ctx, failed)
+    with pytest.raises(ClientClosedRequest):
+        _result(ctx, Future())
+
+
+def wait_for_file(paths: tuple[Path, Path]) -> None:
+    """A job that says that it has begun, and ends when it is told."""
+    began, go_on = paths
+    began.touch()
+    wait_until(go_on.exists, 30)
+
+
+def test_what_is_not_on_its_way_is_dropped(tmp_path: Path) -> None:
+    """Results that are left early: of the jobs under way the last, for which the process has no place yet, never begins."""
+    if PATCHED:
+        refused(None)
+        return
+    go_on = tmp_path / "go on"
+    with ProcessPool(1) as pool, ThreadPoolExecutor() as threads, with_cancel(background()) as ctx:
+        jobs = [(tmp_path / name, go_on) for name in ("first 0", "first 1", "left 0", "left 1")]
+        first = threads.submit(list, pool.map(background(), wait_for_file, jobs[:2]))
+        wait_until((tmp_path / "first 0").exists, 30)
+        left = threads.submit(list, pool.map(ctx, wait_for_file, jobs[2:]))
+        wait_until(lambda: len(pool._executor._pending_work_items) == 4, 30)
+        ctx.cancel()
+        with pytest.raises(ClientClosedRequest):
+            left.result(30)
+        go_on.touch()
+        first.result(30)
+        list(pool.map(background(), square, [1]))
+        assert not (tmp_path / "left 1").exists()

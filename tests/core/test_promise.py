@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
+import traceback
 from collections.abc import Callable
 from random import Random
 
 import pytest
 
-from service.concurrency.context import Context, background, with_cancel, with_timeout
+from service.concurrency.context import Context, background, origin, with_cancel, with_timeout
 from service.concurrency.promise import Promise
 from service.errors import DeadlineExceeded, Overloaded
 from tests.core.calls import Call
@@ -52,7 +53,10 @@ def test_what_is_claimed_cannot_be_withdrawn() -> None:
     claimed: Promise[int] = Promise()
     assert claimed.claim()
     assert not claimed.withdraw()
+    assert claimed.claim()
     withdrawn: Promise[int] = Promise()
+    assert withdrawn.withdraw()
+    assert not withdrawn.claim()
     assert withdrawn.withdraw()
     assert not withdrawn.claim()
 
@@ -138,3 +142,81 @@ def test_a_result_before_the_time_is_a_mistake() -> None:
     """It is not there yet."""
     with pytest.raises(AssertionError, match="before the promise was kept"):
         Promise[int]().result()
+
+
+def test_a_second_wait_sleeps_until_it_is_kept_in_any_interleaving() -> None:
+    """A wait that ended with its context leaves no wake-up that the next one takes for its own."""
+    for seed in range(400):
+        with Scheduler(Random(seed).randrange) as run:
+            promise: Promise[int] = Promise()
+            first = with_timeout(run.ctx, 5)
+
+            def wait_twice(promise: Promise[int] = promise, first: Context = first) -> int:
+                promise.wait(first)
+                return promise.get(with_timeout(run.ctx, 10))  # a grace period
+
+            def cancel(first: Context = first) -> None:
+                run.ctx.done.wait(5)
+                first.cancel()
+
+            def keep(promise: Promise[int] = promise) -> None:
+                run.ctx.done.wait(8)
+                promise.keep(1)
+
+            waiting = run.spawn(wait_twice)
+            run.spawn(cancel)
+            run.spawn(keep)
+            run.until_done()
+            assert waiting.result() == 1
+
+
+def test_a_second_caller_at_the_same_time_is_a_mistake() -> None:
+    """It could sleep for ever; the first one is not harmed, and after it others may wait."""
+    with Scheduler(lambda n: 0) as run:
+        promise: Promise[int] = Promise()
+        first, second = (run.spawn(promise.get, run.ctx) for _ in range(2))
+        run.until_parked()
+        assert isinstance(second.error, RuntimeError)
+        assert "another waits" in str(second.error)
+        promise.keep(1)
+        run.until_done()
+        assert (first.result(), promise.get(run.ctx)) == (1, 1)
+
+
+def test_it_is_kept_once() -> None:
+    """A second value or error is a mistake of the worker, and changes nothing."""
+    promise: Promise[int] = Promise()
+    promise.keep(1)
+    for again in (lambda: promise.keep(2), lambda: promise.fail(ValueError("again"))):
+        with pytest.raises(RuntimeError, match="kept before"):
+            again()
+    assert promise.result() == 1
+
+
+def test_an_error_does_not_gather_tracebacks() -> None:
+    """However often it is raised; one of the taxonomy, which many promises may share, is raised as a copy."""
+
+    def depth(error: BaseException) -> int:
+        return len(traceback.extract_tb(error.__traceback__))
+
+    def raised(error: Exception) -> list[BaseException]:
+        promise: Promise[int] = Promise()
+        promise.fail(error)
+        found = []
+        for _ in range(3):
+            with pytest.raises(type(error)) as info:
+                promise.result()
+            found.append(info.value)
+            assert depth(info.value) <= 4
+        return found
+
+    own, shared = ValueError("a job's"), Overloaded("everybody's")
+    try:
+        raise own
+    except ValueError:
+        assert raised(own) == [own] * 3
+    assert traceback.extract_tb(own.__traceback__)[-1].name == "test_an_error_does_not_gather_tracebacks"
+    copies = raised(shared)
+    assert shared.__traceback__ is None
+    assert len({id(copy) for copy in copies}) == 3
+    assert all(origin(copy) is shared for copy in copies)

@@ -167,3 +167,16 @@ def test_one_winner_and_no_runner_left_in_any_interleaving() -> None:
                 assert isinstance(task.error, ExceptionGroup)
             else:
                 assert not (seed >> task.result()) & 1
+
+
+def test_attempts_that_failed_since_the_time_was_up_are_not_the_error() -> None:
+    """The context's end is, though every attempt has failed by then."""
+    clock = ManualClock()
+
+    def late(_: Context) -> None:
+        clock.wait_for_pending(1)  # the race waits
+        clock.turn(5)
+        raise OSError("cut off")
+
+    with pytest.raises(DeadlineExceeded):
+        race(with_timeout(background(clock), 5), late)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -126,3 +128,73 @@ def test_over_any_time_no_more_than_burst_and_rate(rate: int, burst: int, steps:
         for at, tokens in taken[n:]:
             total += tokens
             assert total <= burst + rate * (at - start)
+
+
+def test_what_was_reserved_after_it_is_not_given_out_again(clock: ManualClock) -> None:
+    """Reservations that are cancelled with others behind them leave a gap, since those keep their times."""
+    bucket = TokenBucket(rate_per_s=1, burst=1, clock=clock)
+    assert bucket.reserve().delay_s == 0
+    reserved = [bucket.reserve() for _ in range(20)]
+    assert [reservation.delay_s for reservation in reserved] == list(range(1, 21))
+    for reservation in reserved[:10]:
+        reservation.cancel()
+    assert bucket.reserve().delay_s == 21
+    reserved[-1].cancel()
+    assert bucket.reserve().delay_s == 22
+
+
+def test_the_last_reservations_are_given_back_in_full(bucket: TokenBucket) -> None:
+    """From the last to the first: as if they had never been."""
+    bucket.reserve(4)
+    reserved = [bucket.reserve(n) for n in (1, 2, 3)]
+    for reservation in reversed(reserved):
+        reservation.cancel()
+    assert bucket.tokens == 0
+    assert bucket.reserve(1).delay_s == 0.5
+
+
+@given(
+    rate=st.integers(1, 4),
+    burst=st.integers(1, 5),
+    steps=st.lists(
+        st.tuples(st.sampled_from(["reserve", "allow", "cancel", "pass"]), st.integers(1, 5), st.integers(0, 30)), max_size=40
+    ),
+)
+def test_with_cancelled_ones_no_more_than_burst_and_rate(rate: int, burst: int, steps: list[tuple[str, int, int]]) -> None:
+    """Between any two moments, whatever is reserved, taken and cancelled when."""
+    clock = ManualClock(0)
+    bucket = TokenBucket(rate_per_s=rate, burst=burst, clock=clock)
+    given_out: list[tuple[float, int, Callable[[], None] | None]] = []
+    for what, tokens, number in steps:
+        wanted = min(tokens, burst)
+        if what == "reserve":
+            reservation = bucket.reserve(wanted)
+            given_out.append((clock.now() + reservation.delay_s, wanted, reservation.cancel))
+        elif what == "allow" and bucket.allow(wanted):
+            given_out.append((clock.now(), wanted, None))
+        elif what == "pass":
+            clock.advance(number / 8)
+        elif what == "cancel" and given_out:
+            chosen = given_out[number % len(given_out)]
+            if (cancel := chosen[2]) is not None:  # perhaps when it is long due, and was not used
+                cancel()
+                given_out.remove(chosen)
+    times = sorted((due, tokens) for due, tokens, _ in given_out)
+    for n, (start, _) in enumerate(times):
+        total = 0
+        for due, tokens in times[n:]:
+            total += tokens
+            assert total <= burst + rate * (due - start) + 1e-6
+
+
+def test_a_gap_that_was_filled_is_not_given_back_twice(clock: ManualClock) -> None:
+    """What is taken in the place of a cancelled reservation does not make a later one, which stands, look like the past."""
+    bucket = TokenBucket(rate_per_s=1, burst=4, clock=clock)
+    assert bucket.allow(1)
+    earlier, later = bucket.reserve(4), bucket.reserve(1)
+    assert (earlier.delay_s, later.delay_s) == (1, 2)
+    earlier.cancel()
+    assert bucket.tokens == 1
+    assert bucket.allow(1)
+    later.cancel()
+    assert bucket.tokens == 1

@@ -6,9 +6,9 @@ from random import Random
 
 import pytest
 
-from service.concurrency.context import Context, background, with_cancel, with_timeout
+from service.concurrency.context import Context, background, origin, with_cancel, with_timeout
 from service.concurrency.rwlock import RWLock
-from service.errors import DeadlineExceeded
+from service.errors import ClientClosedRequest, DeadlineExceeded
 from tests.core.calls import Call
 from tests.core.clock import ManualClock
 from tests.core.scheduler import Scheduler
@@ -85,7 +85,7 @@ def test_a_writer_that_gives_up_lets_the_readers_behind_it_in() -> None:
         assert not reader.ended
         ctx.cancel()
         run.until_parked()
-        assert writer.error is ctx.error()
+        assert origin(writer.error) is ctx.error()
         assert reader.ended
 
 
@@ -201,3 +201,28 @@ def test_who_is_killed_while_waiting_holds_nothing() -> None:
             assert isinstance(waiting.error, SystemExit)
             assert holder.ended
             assert (lock._writer, len(lock._queue)) == (None, 0)
+
+
+def test_an_ended_context_takes_no_lock() -> None:
+    """Not even a free one."""
+    lock, ctx = RWLock(), with_cancel(background())
+    ctx.cancel()
+    for acquire in (lock.acquire_read, lock.acquire_write):
+        with pytest.raises(ClientClosedRequest):
+            acquire(ctx)
+    assert (lock._readers, lock._writer) == ({}, None)
+
+
+@pytest.mark.parametrize("kind", ["read", "write"])
+def test_who_is_killed_with_the_lock_just_granted_gives_it_back(kind: str) -> None:
+    """The grant had come, and the holder did not live to have it."""
+    with Scheduler(lambda n: 0) as run:
+        lock = RWLock()
+        lock.acquire_write(run.ctx)
+        waiting = run.spawn(lock.acquire_read if kind == "read" else lock.acquire_write, run.ctx)
+        run.until_parked()
+        lock.release_write()
+        assert (lock._writer, list(lock._readers)) == ((None, [waiting.number]) if kind == "read" else (waiting.number, []))
+        run.kill(waiting)
+        assert isinstance(waiting.error, SystemExit)
+        assert (lock._readers, lock._writer, len(lock._queue)) == ({}, None, 0)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from service.concurrency import rwlock
-from service.concurrency.context import Context, with_cancel
+from service.concurrency.context import Context, origin, with_cancel
 from service.concurrency.rwlock import RWLock
 from tests.core.scheduler import Scheduler, Task
 
@@ -75,7 +75,7 @@ class RWLockMachine(RuleBasedStateMachine):
             waiting = data.draw(st.sampled_from(self.queue))
             self.run.spawn(waiting.ctx.cancel)
             self.run.until_parked()
-            assert waiting.task.error is waiting.ctx.error()
+            assert origin(waiting.task.error) is waiting.ctx.error()
             self.queue.remove(waiting)
             self._admit()
 

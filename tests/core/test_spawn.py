@@ -57,6 +57,24 @@ def test_a_task_that_fails_is_logged_and_started_again(
     assert all(record.exc_info for record in caplog.records)
 
 
+def test_a_task_that_calls_exit_is_started_again(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """No way out of a task goes unseen."""
+    monkeypatch.setattr(spawn, "FIRST_PAUSE_S", 0.001)
+    exits, ended = iter([SystemExit(1)]), threading.Event()
+
+    def task(_: Context) -> None:
+        for error in exits:
+            raise error
+        ended.set()
+
+    tasks = Tasks(background())
+    with caplog.at_level(logging.ERROR):
+        tasks.spawn("leaving", task)
+        assert ended.wait(10)
+        assert tasks.stop(10) == []
+    assert [record.getMessage()[:30] for record in caplog.records] == ["background task leaving failed"]
+
+
 def test_a_task_that_does_not_end_is_told() -> None:
     """`stop` waits as long as it may and names what is left."""
     release = threading.Event()
@@ -198,3 +216,59 @@ def test_stopping_twice_does_nothing() -> None:
     tasks = Tasks(background())
     tasks.spawn("one", until_cancelled)
     assert tasks.stop(10) == tasks.stop(10) == []
+
+
+def test_an_error_after_the_stop_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """The task is not started again; only the error of its context is quiet."""
+    tasks = Tasks(background())
+
+    def task(ctx: Context) -> None:
+        until_cancelled(ctx)
+        raise OSError("the last batch was not posted")
+
+    tasks.spawn("lane", task)
+    assert tasks.stop(10) == []
+    assert [record.getMessage() for record in caplog.records] == ["background task lane failed"]
+    assert "the last batch was not posted" in caplog.text
+
+
+def test_a_task_that_is_killed_is_logged_and_gone(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """It does not come back, and what killed it goes on."""
+
+    class Killed(BaseException):
+        pass
+
+    def task(_: Context) -> None:
+        raise Killed
+
+    unhandled: list[type[BaseException]] = []
+    monkeypatch.setattr(threading, "excepthook", lambda args: unhandled.append(args.exc_type))
+    tasks = Tasks(background())
+    tasks.spawn("lane", task)
+    wait_until(lambda: tasks.names() == [] and unhandled, 10)
+    assert [record.getMessage() for record in caplog.records] == ["background task lane was killed"]
+    assert unhandled == [Killed]
+    assert tasks.stop(10) == []
+
+
+def test_a_spawn_that_is_broken_off_leaves_no_task_unlisted() -> None:
+    """Killed while its thread begins: the task that runs is listed, and stopped with the others."""
+
+    class Interrupted(threading.Thread):
+        def start(self) -> None:
+            super().start()
+            raise KeyboardInterrupt
+
+    tasks, running = Tasks(background()), threading.Event()
+
+    def task(ctx: Context) -> None:
+        running.set()
+        until_cancelled(ctx)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(spawn, "Thread", Interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            tasks.spawn("lane", task)
+    assert running.wait(10)
+    assert tasks.names() == ["lane"]
+    assert tasks.stop(10) == []

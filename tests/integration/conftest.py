@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import psycopg
 import pytest
@@ -13,13 +14,22 @@ from service.repository.posting import PostingRepository
 from service.repository.queries import Queries, sql_folder
 
 
+@contextmanager
+def open_pool(url: str, *, max_open: int = 4, min_idle: int = 1, timeout_s: float = 10) -> Iterator[Pool]:
+    """A pool for the block."""
+    pool = Pool(url, max_open=max_open, min_idle=min_idle, max_lifetime_s=300, max_idle_s=300, timeout_s=timeout_s)
+    pool.open()
+    try:
+        yield pool
+    finally:
+        pool.close(10)
+
+
 @pytest.fixture
 def pool(database_url: str) -> Iterator[Pool]:
     """An open pool on a fresh database."""
-    pool = Pool(database_url, max_open=4, min_idle=1, max_lifetime_s=300, max_idle_s=300, timeout_s=10)
-    pool.open()
-    yield pool
-    pool.close(10)
+    with open_pool(database_url) as pool:
+        yield pool
 
 
 @pytest.fixture

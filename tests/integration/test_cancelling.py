@@ -14,6 +14,8 @@ from service.concurrency.context import background, with_cancel, with_timeout
 from service.concurrency.group import Group
 from service.errors import ClientClosedRequest, DeadlineExceeded, LedgerdError, OutcomeUnknown
 from service.repository.pool import Pool
+from tests.integration.conftest import open_pool
+from tests.proxy import Proxy
 from tests.serving import wait_until
 
 RUNNING = (
@@ -58,6 +60,18 @@ def test_a_client_that_leaves_ends_the_statement_at_the_server(pool: Pool, db: p
     assert running(db) == 0
 
 
+def test_a_cancelling_that_comes_before_its_statement_is_not_lost(pool: Pool, db: psycopg.Connection) -> None:
+    """The server ignores it, for the connection does nothing yet; it is sent again, and the connection is not cut."""
+    for _ in range(10):
+        ctx = with_cancel(background())
+        with pytest.raises(ClientClosedRequest), pool.connection(ctx) as conn:
+            pid = conn.info.backend_pid
+            ctx.cancel()
+            conn.execute("SELECT 1")  # time for the first cancelling to come and go; it may hit this
+            conn.execute("SELECT pg_sleep(60)")
+        assert db.execute("SELECT state FROM pg_stat_activity WHERE pid = %s", (pid,)).fetchone() == ("idle",)
+
+
 def test_a_transaction_that_is_cancelled_changes_nothing(pool: Pool, db: psycopg.Connection) -> None:
     """It is rolled back as a whole, and certainly so."""
     db.execute("CREATE TABLE marks (n int)")
@@ -84,6 +98,18 @@ def test_a_server_that_does_not_answer_is_cut_off(pool: Pool, *, writes: bool, e
             assert conn.info.backend_pid != pid
     finally:
         os.kill(pid, signal.SIGCONT)
+
+
+def test_one_connection_that_is_cut_makes_the_idle_ones_suspect(database_url: str) -> None:
+    """After a fail-over that tells nobody, one statement waits in vain, and the next ones get fresh connections."""
+    with Proxy(database_url) as proxy, open_pool(proxy.url, min_idle=4) as pool:
+        wait_until(lambda: pool.statistics()["pool_available"] == 4, 10)
+        proxy.freeze()
+        with with_timeout(background(), 0.1) as ctx, pytest.raises(DeadlineExceeded), pool.connection(ctx) as conn:
+            conn.execute("SELECT 1")
+        for _ in range(4):
+            with with_timeout(background(), 10) as ctx, pool.connection(ctx) as conn:
+                assert conn.execute("SELECT 1").fetchone() == (1,)
 
 
 def test_cancelling_never_hits_the_next_user(pool: Pool, db: psycopg.Connection) -> None:

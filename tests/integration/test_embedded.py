@@ -14,8 +14,9 @@ import psycopg
 import pytest
 
 from service.errors import ConfigurationError
+from service.repository import embedded
 from service.repository.embedded import EmbeddedPostgres
-from tests.serving import wait_until
+from tests.serving import descendants, is_there, stopped, wait_until
 
 
 @pytest.fixture
@@ -105,3 +106,22 @@ def test_a_long_path_gets_a_short_socket(folder: Path) -> None:
     finally:
         postgres.stop()
     directory.rmdir()
+
+
+def test_a_server_that_stands_still_does_not_hold_up_the_stop(
+    postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is killed in the end, and recovers at the next start."""
+    monkeypatch.setattr(embedded, "STOP_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(embedded, "QUIT_TIMEOUT_S", 0.3)
+    with psycopg.connect(postgres.url) as conn:
+        conn.execute("CREATE TABLE kept AS SELECT 1 AS n")
+    assert postgres.pid is not None
+    below = descendants(postgres.pid)
+    with stopped(postgres.pid):
+        postgres.stop()
+    monkeypatch.undo()
+    wait_until(lambda: not any(map(is_there, below)), 10)
+    postgres.start()
+    with psycopg.connect(postgres.url) as conn:
+        assert conn.execute("SELECT n FROM kept").fetchone() == (1,)

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import socket
+import subprocess
+import sys
 import threading
 
 import psycopg
 import pytest
 
+from service.concurrency.clock import SYSTEM_CLOCK
 from service.concurrency.context import background, with_timeout
-from service.errors import DeadlineExceeded, Unavailable
-from service.repository.pool import Pool
-from tests.serving import wait_until
+from service.errors import DeadlineExceeded, Internal, Unavailable
+from service.repository.pool import PgConnection, Pool
+from tests.integration.conftest import open_pool
+from tests.proxy import Proxy
+from tests.serving import ROOT, wait_until
 
 
 def backend(pool: Pool) -> int:
@@ -65,18 +73,109 @@ def test_a_wait_for_a_connection_ends_with_the_context(pool: Pool) -> None:
 
 def test_a_statement_is_ended_at_the_servers_limit(database_url: str) -> None:
     """No statement outlives the configured time; its caller gets deadline_exceeded."""
-    pool = Pool(database_url, max_open=1, min_idle=1, max_lifetime_s=300, max_idle_s=300, timeout_s=0.1)
-    pool.open()
-    with pytest.raises(DeadlineExceeded), pool.connection(background()) as conn:
+    with (
+        open_pool(database_url, timeout_s=0.1) as pool, pytest.raises(DeadlineExceeded),
+        pool.connection(background()) as conn,
+    ):
         conn.execute("SELECT pg_sleep(30)")
-    pool.close(10)
+
+
+def test_the_pool_comes_back_by_itself(database_url: str) -> None:
+    """While the database is away it tries again and again, not ever more seldom, and is full again without any request."""
+    with Proxy(database_url) as proxy, open_pool(proxy.url, min_idle=2) as pool:
+        wait_until(lambda: pool.statistics()["pool_available"] == 2, 10)
+        proxy.refusing = True
+        proxy.cut_all()
+        with pytest.raises(DeadlineExceeded), pool.connection(with_timeout(background(), 0.5)):
+            pass
+        wait_until(lambda: pool.statistics()["connections_errors"] >= 20, 20)
+        proxy.refusing = False
+        wait_until(lambda: pool.statistics()["pool_available"] >= 2, 10)
+        with pool.connection(background()) as conn:
+            assert conn.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_a_dead_network_is_noticed(database_url: str) -> None:
+    """Data that is not acknowledged ends a TCP connection, and an idle one is probed; DATABASE_URL may say otherwise."""
+    with Proxy(database_url) as proxy:
+        for url, user_timeout in ((proxy.url, 15_000), (proxy.url + "&tcp_user_timeout=7000", 7_000)):
+            with (
+                open_pool(url) as pool, pool.connection(background()) as conn,
+                socket.socket(fileno=os.dup(conn.fileno())) as link,
+            ):
+                assert link.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == user_timeout
+                assert link.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+                assert link.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 10
+
+
+def test_a_statement_ends_when_its_process_is_killed(database_url: str, db: psycopg.Connection) -> None:
+    """Nobody is left to cancel it, and its time is not up for long: the server ends it by itself."""
+    code = (
+        "import sys; from service.concurrency.context import background; from service.repository.pool import Pool\n"
+        "pool = Pool(sys.argv[1], max_open=1, min_idle=1, max_lifetime_s=300, max_idle_s=300, timeout_s=3600); pool.open()\n"
+        "with pool.connection(background()) as conn: conn.execute('SELECT pg_sleep(3600)')"
+    )
+    running = "SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(3600)' AND state = 'active'"
+    with subprocess.Popen([sys.executable, "-c", code, database_url], cwd=ROOT) as process:
+        wait_until(lambda: db.execute(running).fetchone() == (1,), 20)
+        process.kill()
+    wait_until(lambda: db.execute(running).fetchone() == (0,), 20)
+
+
+def test_whatever_goes_wrong_the_connection_comes_back(pool: Pool) -> None:
+    """Errors of the caller, of the server and of the end of the context, in and out of a transaction: none keeps one."""
+
+    class Killed(BaseException):
+        """As gevent ends a greenlet."""
+
+    def caller(conn: PgConnection) -> None:
+        raise ValueError("ours")
+
+    def killed(conn: PgConnection) -> None:
+        raise Killed
+
+    def server(conn: PgConnection) -> None:
+        conn.execute("SELECT 1/0")
+
+    def in_transaction(conn: PgConnection) -> None:
+        conn.execute("BEGIN")
+        raise ValueError("in a transaction")
+
+    def in_the_middle(conn: PgConnection) -> None:
+        conn.pgconn.send_query(b"SELECT 1")
+        raise Killed
+
+    def closed(conn: PgConnection) -> None:
+        conn.close()
+
+    for fault in (caller, killed, server, in_transaction, in_the_middle, closed):
+        for _ in range(5):  # more than there are connections
+            with contextlib.suppress(ValueError, Killed, Internal), pool.connection(background()) as conn:
+                fault(conn)
+    with contextlib.ExitStack() as stack:
+        for _ in range(4):
+            conn = stack.enter_context(pool.connection(with_timeout(background(), 10)))
+            assert conn.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_a_connection_that_cannot_be_watched_comes_back(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the system gives no thread for the timer."""
+    for _ in range(5):
+        with monkeypatch.context() as patched:
+            patched.setattr(SYSTEM_CLOCK, "call_at", failing)
+            with pytest.raises(RuntimeError), pool.connection(with_timeout(background(), 10)):
+                pass
+    assert backend(pool)
+
+
+def failing(*_: object) -> None:
+    """As `Thread.start` fails."""
+    raise RuntimeError("can't start new thread")
 
 
 def test_closing_leaves_no_session_behind(database_url: str, db: psycopg.Connection) -> None:
     """After close the server knows of no connection of the pool."""
-    pool = Pool(database_url, max_open=3, min_idle=3, max_lifetime_s=300, max_idle_s=300, timeout_s=10)
-    pool.open()
-    assert backend(pool)
-    pool.close(10)
+    with open_pool(database_url, min_idle=3) as pool:
+        assert backend(pool)
     others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
     wait_until(lambda: db.execute(others).fetchone() == (0,), 10)

@@ -23,7 +23,7 @@ def store() -> ModelStore:
 def lane(store: ModelStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[Posting]:
     """A running lane with room for 4 that wait, whose pauses are short."""
     monkeypatch.setattr(posting, "BACKOFF_S", (0.001,) * 3)
-    lane = Posting(store, capacity=4, attempt_timeout_s=5)
+    lane = Posting(store, capacity=4, longest_s=5)
     tasks = Tasks(background())
     tasks.spawn("lane", lane.run_lane)
     yield lane

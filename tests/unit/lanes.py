@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from time import monotonic
 
 from service.concurrency.context import Context
 from service.errors import LedgerdError
@@ -24,12 +25,14 @@ class ModelStore:
     def __init__(self) -> None:
         self.model = Model(accounts={(1, 1): ModelAccount("USD/2", min_balance=None), (1, 2): ModelAccount("USD/2")})
         self.batches: list[int] = []
+        self.contexts: list[Context] = []
         self.faults: list[Callable[[Sequence[PostRequest]], None]] = []
         self.after: list[Callable[[Sequence[PostRequest]], None]] = []
 
     def post_batch(self, ctx: Context, requests: Sequence[PostRequest]) -> Sequence[Outcome]:
         """Apply the batch to the model."""
         self.batches.append(len(requests))
+        self.contexts.append(ctx)
         if self.faults:
             self.faults.pop(0)(requests)
         outcomes = []
@@ -77,6 +80,7 @@ class Caller:
     def __init__(self, lane: Posting, request: PostRequest, ctx: Context) -> None:
         self.outcome: Outcome | None = None
         self.error: LedgerdError | None = None
+        self.began_at = monotonic()
         self._thread = threading.Thread(target=self._post, args=(lane, request, ctx))
         self._thread.start()
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
-from service.concurrency.context import Context, background
-from service.errors import NotFound, Unauthenticated
+from service.concurrency.context import Context, background, with_cancel
+from service.errors import ClientClosedRequest, LedgerdError, NotFound, Unauthenticated, Unavailable
 from service.ledger import keys as module
 from service.ledger.keys import KEPT_S, ApiKey, Keys, Principal
+from tests.serving import wait_until
 
 
 class Table:
@@ -74,6 +76,76 @@ def test_a_key_is_looked_up_once_a_second() -> None:
     clock.now = KEPT_S
     with pytest.raises(Unauthenticated):
         keys.authenticate(background(), token)
+
+
+class SlowTable(Table):
+    """A lookup waits until it is let go, or until its caller's time is up; it fails if it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.under_way, self.go, self.error = threading.Event(), threading.Event(), None
+
+    def find_keys(self, ctx: Context, key_id: str) -> Sequence[ApiKey]:
+        found = super().find_keys(ctx, key_id)
+        self.under_way.set()
+        wait_until(lambda: self.go.is_set() or ctx.error() is not None, 10, every_s=0.005)
+        ctx.check()
+        if self.error is not None:
+            raise self.error
+        return found
+
+
+def ask_at_once(table: SlowTable, *, first_leaves: bool = False) -> list[object]:
+    """What 8 callers get who want the same key while it is looked up for the first of them."""
+    first = with_cancel(background())
+    keys = Keys(table)
+    token, _ = keys.create(background(), ledger="main", scopes=["read"])
+    answers: list[object] = []
+
+    def ask(ctx: Context) -> None:
+        try:
+            answers.append(keys.authenticate(ctx, token).ledger_id)
+        except LedgerdError as error:
+            answers.append(type(error))
+
+    threads = [threading.Thread(target=ask, args=(ctx,), daemon=True) for ctx in (first, *[background()] * 7)]
+    threads[0].start()
+    assert table.under_way.wait(10)
+    for thread in threads[1:]:
+        thread.start()
+    lookup = next(iter(keys._lookups.values()))
+    wait_until(lambda: len(lookup.ended._callbacks or ()) == 7 or lookup.ended.error() is not None, 10)
+    if first_leaves:
+        first.cancel(ClientClosedRequest("gone"))
+        threads[0].join(10)
+    table.go.set()
+    for thread in threads:
+        thread.join(10)
+    assert keys._lookups == {}
+    return answers
+
+
+def test_one_lookup_serves_all_who_wait_for_it() -> None:
+    """Where the database is slow, a lookup for each request would take every connection."""
+    table = SlowTable()
+    assert ask_at_once(table) == [7] * 8
+    assert table.asked == 1
+
+
+def test_a_lookup_that_fails_fails_for_all_who_wait_for_it() -> None:
+    """They do not queue up to find out one after the other that the database is away."""
+    table = SlowTable()
+    table.error = Unavailable("down")
+    assert ask_at_once(table) == [Unavailable] * 8
+    assert table.asked == 1
+
+
+def test_a_lookup_that_is_given_up_is_made_by_the_next() -> None:
+    """That one caller has left is nobody else's concern."""
+    table = SlowTable()
+    answers = ask_at_once(table, first_leaves=True)
+    assert sorted(answers, key=str) == [7] * 7 + [ClientClosedRequest]
+    assert table.asked == 2
 
 
 def test_guesses_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:

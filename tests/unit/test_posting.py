@@ -89,7 +89,7 @@ def test_closing_posts_what_waits_and_refuses_the_rest(lane: Posting, store: Mod
 
 def test_a_caller_whose_time_is_up_is_not_heard() -> None:
     """An ended context is told before anything is sent."""
-    lane = Posting(ModelStore(), capacity=1, attempt_timeout_s=5)
+    lane = Posting(ModelStore(), capacity=1, longest_s=5)
     ctx = with_timeout(background(), 0.0)
     with pytest.raises(DeadlineExceeded):
         lane.post(ctx, move())

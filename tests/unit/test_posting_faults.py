@@ -6,20 +6,20 @@ from collections.abc import Sequence
 
 import pytest
 
-from service.concurrency.context import background
+from service.concurrency.context import background, with_timeout
 from service.errors import DeadlineExceeded, Internal, OutcomeUnknown, Unavailable
-from service.ledger.posting import ConnectionLost, Contention, Posting
+from service.ledger.posting import AnswerLost, Contention, Posting
 from service.ledger.transfers import Posted, PostRequest, Refused
 from tests.unit.lanes import Caller, Gate, ModelStore, failing, move, wait_for_waiting
 
 
 def test_a_lost_connection_is_resolved_by_key(lane: Posting, store: ModelStore) -> None:
     """After a commit whose answer was lost, a keyed request learns its outcome; one without a key is told it is unknown."""
-    store.after.append(failing(ConnectionLost()))
+    store.after.append(failing(AnswerLost()))
     outcome = lane.post(background(), move(5, "k"))
     assert isinstance(outcome, Posted)
     assert outcome.replayed
-    store.after.append(failing(ConnectionLost()))
+    store.after.append(failing(AnswerLost()))
     with pytest.raises(OutcomeUnknown):
         lane.post(background(), move(6))
     assert [row.amount for row in store.model.log] == [5, 6]
@@ -27,9 +27,9 @@ def test_a_lost_connection_is_resolved_by_key(lane: Posting, store: ModelStore) 
 
 def test_a_keyed_request_survives_an_outage_after_a_lost_connection(lane: Posting, store: ModelStore) -> None:
     """That the database cannot be reached meanwhile does not make an unknown outcome a certain one."""
-    store.faults += [failing(ConnectionLost()), failing(Unavailable("down")), failing(Unavailable("down"))]
+    store.faults += [failing(AnswerLost()), failing(Unavailable("down")), failing(Unavailable("down"))]
     assert isinstance(lane.post(background(), move(5, "k")), Posted)
-    store.faults += [failing(ConnectionLost())] + [failing(Unavailable("down"))] * 9
+    store.faults += [failing(AnswerLost())] + [failing(Unavailable("down"))] * 9
     with pytest.raises(OutcomeUnknown):
         lane.post(background(), move(6, "k2"))
 
@@ -82,7 +82,7 @@ def test_a_lost_connection_parts_a_batch(lane: Posting, store: ModelStore) -> No
     for n, request in enumerate([move(1, "k"), move(2), move(999, "poor", source=2, target=1)]):
         callers.append(Caller(lane, request, background()))
         wait_for_waiting(lane, n + 1)
-    store.after += [lambda _: None, failing(ConnectionLost())]
+    store.after += [lambda _: None, failing(AnswerLost())]
     gate.open()
     first.done()
     keyed, bare, refused = (caller.done() for caller in callers)
@@ -95,7 +95,7 @@ def test_a_lost_connection_parts_a_batch(lane: Posting, store: ModelStore) -> No
 
 def test_a_lost_connection_before_the_commit_posts_a_key_once(lane: Posting, store: ModelStore) -> None:
     """Nothing had been committed: the second attempt is the first that counts, and says so."""
-    store.faults.append(failing(ConnectionLost()))
+    store.faults.append(failing(AnswerLost()))
     outcome = lane.post(background(), move(5, "k"))
     assert isinstance(outcome, Posted)
     assert not outcome.replayed
@@ -123,7 +123,7 @@ def test_a_fault_of_the_database_hits_the_one_that_causes_it(lane: Posting, stor
 
 def test_a_fault_after_a_lost_connection_leaves_the_outcome_unknown(lane: Posting, store: ModelStore) -> None:
     """What may have been posted by an earlier attempt is never told as an error that says it was not."""
-    store.after.append(failing(ConnectionLost()))
+    store.after.append(failing(AnswerLost()))
     store.faults += [lambda _: None, failing(RuntimeError("broken"))]
     with pytest.raises(OutcomeUnknown):
         lane.post(background(), move(5, "k"))
@@ -145,3 +145,36 @@ def test_the_lane_goes_on_after_a_fault(lane: Posting, store: ModelStore) -> Non
     with pytest.raises(Internal):
         lane.post(background(), move(1))
     assert isinstance(lane.post(background(), move(2)), Posted)
+
+
+def test_a_batch_ends_with_its_last_deadline(lane: Posting, store: ModelStore) -> None:
+    """While somebody waits for one of its requests it goes on; then its context ends, and so does what the store does."""
+    gate = Gate()
+    store.faults.append(gate)
+    callers = [Caller(lane, move(), background())]
+    assert gate.reached.wait(10)
+    for n, timeout_s in enumerate([2.0, 3.0, 1.0]):
+        callers.append(Caller(lane, move(), with_timeout(background(), timeout_s)))
+        wait_for_waiting(lane, n + 1)
+    gate.open()
+    assert all(isinstance(caller.done().outcome, Posted) for caller in callers)
+    alone, together = store.contexts
+    assert alone.deadline is not None, "a batch of requests without a deadline has one all the same"
+    assert together.deadline is not None
+    assert 2.0 < together.deadline - callers[2].began_at <= 3.1
+
+
+def test_nothing_is_tried_again_when_nobody_waits(lane: Posting, store: ModelStore) -> None:
+    """After the last deadline a request with a key is not posted either, and the lane is free."""
+    store.faults += [failing(AnswerLost())] * 3
+    ctx = with_timeout(background(), 0.1)
+
+    def outlast(_: Sequence[PostRequest]) -> None:
+        ctx.done.wait(10)
+        raise AnswerLost
+
+    store.faults.append(outlast)
+    with pytest.raises(OutcomeUnknown):
+        lane.post(ctx, move(5, "k"))
+    assert isinstance(lane.post(background(), move(1)), Posted)
+    assert [row.amount for row in store.model.log] == [1]

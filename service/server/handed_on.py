@@ -1,0 +1,62 @@
+"""A connection as gunicorn's own loop sees it: a gevent socket that begins with what has been read already."""
+
+from __future__ import annotations
+
+import os
+from time import monotonic
+from typing import Any
+
+import gevent.socket
+
+from service.server.connection import BODY_TIMEOUT_S, HEAD_TIMEOUT_S, SLOWEST_BYTES_PER_S, Connection, Phase
+
+
+class HandedOn(gevent.socket.socket):  # type: ignore[misc]  # gevent has no types
+    """See the module. It waits for the client with the bounds of `connection`, which stays in charge of ending it."""
+
+    def __init__(self, conn: Connection, already_read: bytes) -> None:
+        super().__init__(fileno=os.dup(conn.sock.fileno()))  # of its own: each of the two is closed once
+        self.connection = conn
+        self._already_read = already_read
+        conn.enter(Phase.HEAD, HEAD_TIMEOUT_S)
+
+    def recv(self, size: int, flags: int = 0) -> bytes:
+        """What the client has sent: of a body, if an application asks for it, else of the next request."""
+        if self._already_read:
+            data, self._already_read = self._already_read[:size], self._already_read[size:]
+            return data
+        if self.connection.phase in (Phase.IDLE, Phase.HEAD):
+            return self._recv_head(size, flags)
+        return self._recv_body(size, flags)
+
+    def sendall(self, data: Any, flags: int = 0) -> None:
+        """Send it all, or raise OSError."""
+        self.connection.sendall(data)
+
+    def send(self, data: Any, flags: int = 0, timeout: Any = None) -> int:
+        """As sendall."""
+        self.connection.sendall(data)
+        return len(data)
+
+    def call_application(self) -> None:
+        """The head of a request is there."""
+        self._patience_s = BODY_TIMEOUT_S
+        self.connection.call_application()
+
+    def wait_for_request(self) -> None:
+        """The request is answered."""
+        self.connection.wait_for_request()
+
+    def _recv_head(self, size: int, flags: int) -> bytes:
+        data: bytes = super().recv(size, flags)
+        if self.connection.phase is Phase.IDLE and data:
+            self.connection.enter(Phase.HEAD, HEAD_TIMEOUT_S)
+        return data
+
+    def _recv_body(self, size: int, flags: int) -> bytes:
+        began = monotonic()
+        self.connection.enter(Phase.BODY, self._patience_s)
+        data: bytes = super().recv(size, flags)
+        self.connection.enter(Phase.ANSWERING)
+        self._patience_s += len(data) / SLOWEST_BYTES_PER_S - (monotonic() - began)
+        return data

@@ -1,0 +1,177 @@
+"""The request loop of a worker: plain requests are answered by a few lines here, everything else by gunicorn's own loop.
+
+A request costs gunicorn more than the application: header objects, hooks, a timer, two sends an answer. For a plain request
+(`plain`) all of that is one parse, one call and one send. A connection whose next request is not plain is handed on to
+gunicorn's loop, with the bytes that have been read, and stays there. Both wait for the client with the same bounds
+(`connection`), and both tell the application when the client leaves.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import lru_cache
+from io import BytesIO
+from typing import Any
+
+import gevent
+from gunicorn.http.message import HeaderPolicy
+from gunicorn.http.wsgi import base_environ
+from gunicorn.util import write_error
+from gunicorn.workers.ggevent import GeventWorker
+
+from service.middleware.environ import CLIENT_LEFT
+from service.server.answer import Answer
+from service.server.connection import BODY_TIMEOUT_S, SLOWEST_BYTES_PER_S, Connection, Connections, Phase
+from service.server.handed_on import HandedOn
+from service.server.plain import Plain, read_head
+
+log = logging.getLogger(__name__)
+
+RECEIVE_BYTES = 64 * 1024
+
+
+class RequestLoop(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
+    """gunicorn's gevent worker with another loop for each connection."""
+
+    wsgi: Any  # what gunicorn's loop calls
+    application: Any = None  # what it stands for
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.connections = Connections()
+        self._schemes = lru_cache(1024)(self._find_schemes)
+
+    def load_wsgi(self) -> None:
+        """Load the application, and put between it and gunicorn's loop what this one does itself."""
+        super().load_wsgi()
+        self.application, self.wsgi = self.wsgi, self._call_from_gunicorn
+
+    def run(self) -> None:
+        """gunicorn's own, with somebody to watch over the connections."""
+        watcher = gevent.spawn(self.connections.watch)
+        try:
+            super().run()
+        finally:
+            watcher.kill()
+
+    def handle(self, listener: Any, client: Any, addr: Any) -> None:
+        """One connection, from its first request to its last."""
+        conn = Connection(client)
+        self.connections.add(conn)
+        try:
+            unusual = self._serve_plain(conn, self._base_environ(listener, conn, addr), self._schemes(addr and addr[0]))
+            if unusual:
+                super().handle(listener, HandedOn(conn, unusual), addr)
+            conn.linger()
+        except OSError as error:  # the client has gone
+            log.debug("a connection was lost: %s", error)
+        finally:
+            self.connections.discard(conn)
+            conn.close()
+
+    def handle_request(self, listener_name: Any, req: Any, sock: HandedOn, addr: Any) -> Any:
+        """One request in gunicorn's loop."""
+        sock.call_application()
+        try:
+            return super().handle_request(listener_name, req, sock, addr)
+        finally:
+            sock.wait_for_request()
+
+    @contextmanager
+    def timeout_ctx(self) -> Iterator[None]:
+        """gunicorn's bound on waiting for a request. The connection has its own."""
+        yield
+
+    def _serve_plain(self, conn: Connection, base: dict[str, Any], schemes: dict[str, str]) -> bytes:
+        """Answer plain requests to the end of the connection, or to one that is not plain: what has been read of that."""
+        data = b""
+        while True:
+            if not data:
+                conn.wait_for_request()
+                data = conn.receive(RECEIVE_BYTES)
+                if not data:
+                    return b""
+            end = data.find(b"\r\n\r\n") + 4
+            plain = read_head(data[:end], base, schemes) if end > 4 else None
+            if plain is None:
+                return data
+            body, data = data[end : end + plain.length], data[end + plain.length :]
+            if len(body) < plain.length:
+                body = _receive_body(conn, body, plain.length)
+                if len(body) < plain.length:
+                    return b""  # half a request has no effect
+            if not self._answer(conn, plain, body, more=bool(data)):
+                return b""
+
+    def _answer(self, conn: Connection, plain: Plain, body: bytes, more: bool) -> bool:
+        """Answer one request; tells whether the connection goes on. `more`: another request has been read already."""
+        environ = plain.environ
+        environ["wsgi.input"] = BytesIO(body)
+        answer = Answer(conn, self.cfg, environ["REQUEST_METHOD"], plain.last)
+        conn.call_application()
+        result: Any = None
+        try:
+            result = self.application(environ, answer.start)
+            answer.last = plain.last or not (self.alive or more)
+            answer.send(result)
+        except ConnectionError:
+            raise
+        except (Exception, SystemExit):
+            log.exception("the application failed at %s %s", environ["REQUEST_METHOD"], environ["PATH_INFO"])
+            if not answer.begun:
+                with suppress(OSError):
+                    write_error(conn.sock, 500, "Internal Server Error", "")
+            return False
+        finally:
+            if hasattr(result, "close"):
+                result.close()
+        return not answer.last
+
+    def _call_from_gunicorn(self, environ: Any, start_response: Any) -> Any:
+        def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            if not self.alive:  # an application cannot set `Connection`, gunicorn's Response can
+                start_response.__self__.force_close()
+            return start_response(status, headers, exc_info)
+
+        environ[CLIENT_LEFT] = environ["gunicorn.socket"].connection.when_client_leaves
+        return self.application(environ, start)
+
+    def _base_environ(self, listener: Any, conn: Connection, addr: Any) -> dict[str, Any]:
+        """What the environments of all requests on a connection have in common; the keys are gunicorn's."""
+        server = listener.getsockname()
+        name, port = (server[0], str(server[1])) if isinstance(server, tuple) else ("localhost", "80")
+        return {
+            **base_environ(self.cfg),
+            CLIENT_LEFT: conn.when_client_leaves,
+            "REMOTE_ADDR": addr[0] if addr else "",
+            "REMOTE_PORT": str(addr[1]) if addr else "",
+            "SCRIPT_NAME": "",
+            "SERVER_NAME": name,
+            "SERVER_PORT": port,
+            "SERVER_PROTOCOL": "HTTP/1.1",
+            "gunicorn.socket": conn,
+            "wsgi.multithread": True,
+            "wsgi.url_scheme": "http",
+        }
+
+    def _find_schemes(self, host: str) -> dict[str, str]:
+        """The fields by which the peer may say that it was asked by https, if it is trusted, by their keys."""
+        policy = HeaderPolicy()
+        policy.cfg, policy.peer_addr = self.cfg, (host, 0) if host else ""
+        fields, _ = policy._peer_trusted_for_forwarded()
+        return {"HTTP_" + name.replace("-", "_"): value for name, value in fields.items()}
+
+
+def _receive_body(conn: Connection, begun: bytes, length: int) -> bytes:
+    """The body of `length` bytes, of which `begun` is there; less where the client ends before."""
+    conn.enter(Phase.BODY, BODY_TIMEOUT_S)
+    body = bytearray(begun)
+    while len(body) < length:
+        more = conn.receive(length - len(body))
+        if not more:
+            break
+        body += more
+        conn.deadline += len(more) / SLOWEST_BYTES_PER_S
+    return bytes(body)
