@@ -40,7 +40,7 @@ def test_secrets_are_roots_alone(ledgerd: Installed) -> None:
 
 @pytest.mark.slow
 def test_the_data_outlives_an_uninstall(machine: Machine, bundle: Path) -> None:
-    """uninstall leaves no unit, process or program, but the data; a new install takes it up; --purge leaves nothing."""
+    """uninstall leaves no unit, process or program, but data, keys and port; a new install takes them up; --purge does not."""
     ledgerd = Installed(machine).install(bundle)
     account, *_ = ledgerd.open_accounts(1)
     ledgerd.tool(bundle, "uninstall")
@@ -49,10 +49,10 @@ def test_the_data_outlives_an_uninstall(machine: Machine, bundle: Path) -> None:
     assert left == ""
     assert not (machine.root / "opt/ledgerd").exists()
     assert not (machine.root / "usr/local/bin/ledgerd").exists()
-    ledgerd.install(bundle)
+    ledgerd.tool(bundle, "install")
     with closing(ledgerd.client()) as client:
         assert client.call("GET", f"/api/accounts/{account}").status == 200
     ledgerd.tool(bundle, "uninstall", "--purge")
-    for name in ("var/lib/ledgerd", "etc/ledgerd", "opt/ledgerd"):
+    for name in ("var/lib/ledgerd", "etc/ledgerd", "opt/ledgerd", "etc/systemd/system/ledgerd.socket.d"):
         assert not (machine.root / name).exists()
     assert machine.run("id", "ledgerd", check=False).returncode != 0
