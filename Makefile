@@ -3,12 +3,13 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+SYSTEMD ?= bounded
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint bench race chaos fuzz clean
+.PHONY: help setup run test test-systemd bundle lint bench race chaos fuzz clean
 
 help: ## show this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## make the virtual environment and install ledgerd into it
 
@@ -20,6 +21,12 @@ test: $(STAMP) ## run the whole suite on a real PostgreSQL that it starts itself
 
 chaos: $(STAMP) ## the fault tests at full length
 	@LEDGERD_CHAOS=full $(BIN)/python -m pytest tests/chaos
+
+test-systemd: $(STAMP) ## boot a Debian with systemd, and install, kill, release and break ledgerd there; root (SYSTEMD=full: at full length)
+	@LEDGERD_SYSTEMD=$(SYSTEMD) $(BIN)/python -m pytest -s tests/systemd
+
+bundle: $(STAMP) ## make dist/ledgerd-VERSION/, which installs on hosts without a network
+	@$(BIN)/python deploy/bundle
 
 race: $(STAMP) ## the stress tests of the core for a minute, on threads and on greenlets
 	@$(BIN)/python -m tests.race

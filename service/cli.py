@@ -21,6 +21,7 @@ from service.repository.binaries import packaged_binaries
 from service.repository.connect import server_limits
 from service.repository.migrate import migrate
 from service.repository.queries import sql_folder
+from service.server.database import run_postgres
 from service.server.supervisor import embedded, serve, too_many_connections
 
 _LEDGER = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}", re.ASCII)
@@ -60,6 +61,10 @@ def _migrate(_options: argparse.Namespace) -> int:
         steps = migrate(url, sql_folder(), _say)
     _say(f"{steps} steps taken; the database is current" if steps else "the database is current")
     return 0
+
+
+def _postgres(_options: argparse.Namespace) -> int:
+    return run_postgres(Config.from_env(os.environ), _say)
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -190,6 +195,12 @@ def _parser() -> argparse.ArgumentParser:
         " a socket of systemd (LISTEN_FDS), else it listens on LEDGERD_BIND; it tells systemd its state (Type=notify).",
     )
     command("migrate", _migrate, "Bring the database up to date; safe to repeat, and for several processes at once.")
+    command(
+        "postgres",
+        _postgres,
+        "Run the embedded PostgreSQL alone in the foreground, with room for two instances of the web server. It tells systemd"
+        " its state (Type=notify), and writes PostgreSQL's log to standard error.",
+    )
     check = command("check", _check, "Print the effective configuration, secrets masked, and every problem with it.")
     check.add_argument("--json", action="store_true", help="print JSON")
     keys = commands.add_parser("key", help="Make, list and revoke API keys.").add_subparsers(required=True, metavar="ACTION")

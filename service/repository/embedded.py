@@ -16,8 +16,10 @@ import pwd
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import IO
 from urllib.parse import quote
@@ -29,6 +31,8 @@ DATABASE = ROLE = "ledgerd"
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 60.0
 QUIT_TIMEOUT_S = 10.0
+ANSWER_TIMEOUT_S = 3
+ACCEPTS, REJECTS = 0, 1  # pg_isready's exit status
 LONGEST_SOCKET_PATH = 107
 _PR_SET_PDEATHSIG = 1
 _SETTINGS = """
@@ -39,19 +43,35 @@ password_encryption = 'scram-sha-256'
 shared_buffers = '128MB'
 wal_compression = on
 max_wal_size = '2GB'
+max_slot_wal_keep_size = '8GB'
 timezone = 'UTC'
 log_timezone = 'UTC'
 log_min_messages = 'warning'
 log_min_error_statement = 'panic'
 log_checkpoints = off
+jit = off
 """
 
 
 class EmbeddedPostgres:
-    """One database cluster in `data_dir`/postgres. `bin_dir` None takes the binaries of the extra."""
+    """One database cluster in `data_dir`/postgres. `bin_dir` None takes the binaries of the extra.
 
-    def __init__(self, data_dir: Path, *, bin_dir: Path | None = None, max_connections: int = 100) -> None:
+    PostgreSQL's own log goes to `data_dir`/postgres.log, or with `log_to_stderr` to where this process writes.
+    `start_timeout_s` bounds how long a start may take, with its recovery.
+    """
+
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        bin_dir: Path | None = None,
+        max_connections: int = 100,
+        log_to_stderr: bool = False,
+        start_timeout_s: float = START_TIMEOUT_S,
+    ) -> None:
         self.data_dir = data_dir
+        self._log = None if log_to_stderr else data_dir / "postgres.log"
+        self._start_timeout_s = start_timeout_s
         self._cluster = data_dir / "postgres"
         self._socket_dir = _socket_dir(data_dir)
         self._bin_dir = bin_dir
@@ -140,6 +160,14 @@ class EmbeddedPostgres:
     def relaunch(self) -> None:
         """Start the server again after it has ended by itself; it recovers from its log."""
         self._launch(self._reachable_binaries(lambda _: None))
+
+    def responds(self) -> bool:
+        """Whether the server answers within `ANSWER_TIMEOUT_S`, be it that it takes no connections while it recovers."""
+        return self._is_ready(self._bin_dir or packaged_binaries()) in (ACCEPTS, REJECTS)
+
+    def _is_ready(self, bin_dir: Path) -> int:
+        options = ("-q", "-t", str(ANSWER_TIMEOUT_S), "-h", str(self._socket_dir), "-d", "postgres")
+        return self._run(bin_dir / "pg_isready", *options).returncode
 
     @property
     def pid(self) -> int | None:
@@ -232,7 +260,8 @@ class EmbeddedPostgres:
         text = _SETTINGS + f"max_connections = {self._max_connections}\nunix_socket_directories = '{self._socket_dir}'\n"
         files = {
             "ledgerd.conf": text,
-            "pg_hba.conf": "# Written by ledgerd at every start.\nlocal all all peer map=ledgerd\n",
+            "pg_hba.conf": "# Written by ledgerd at every start.\nlocal all all peer map=ledgerd\n"
+            "local replication postgres peer map=ledgerd\n",  # pg_basebackup and pg_receivewal
             "pg_ident.conf": "# Written by ledgerd at every start.\n" + "\n".join(sorted(maps)) + "\n",
         }
         for name, content in files.items():
@@ -245,19 +274,19 @@ class EmbeddedPostgres:
                 file.write("\ninclude 'ledgerd.conf'\n")
 
     def _launch(self, bin_dir: Path) -> None:
-        with open(self.data_dir / "postgres.log", "ab") as log:
+        with open(self._log, "ab") if self._log else nullcontext() as log:
             self._process = subprocess.Popen(
                 [bin_dir / "postgres", "-D", str(self._cluster)],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/",
+                stdin=subprocess.DEVNULL, stdout=log or sys.stderr, stderr=log, cwd="/",
                 start_new_session=True,  # Ctrl-C in a terminal is for ledgerd, which stops its database last
                 preexec_fn=die_with_parent,  # noqa: PLW1509  # this process has one thread when it starts a server
                 user=self._uid, group=self._gid, extra_groups=self._groups,
             )
-        end = time.monotonic() + START_TIMEOUT_S
-        while self._run(bin_dir / "pg_isready", "-q", "-h", str(self._socket_dir), "-d", "postgres").returncode != 0:
+        end = time.monotonic() + self._start_timeout_s
+        while self._is_ready(bin_dir) != ACCEPTS:
             if self._process.poll() is not None or time.monotonic() > end:
-                reason = _last_line((self.data_dir / "postgres.log").read_bytes())
-                raise ConfigurationError(f"PostgreSQL did not start: {reason} (see {self.data_dir / 'postgres.log'})")
+                reason = f"{_last_line(self._log.read_bytes())} (see {self._log})" if self._log else "see its own words above"
+                raise ConfigurationError(f"PostgreSQL did not start: {reason}")
             time.sleep(0.05)
 
     def _ensure_database(self, bin_dir: Path) -> None:
