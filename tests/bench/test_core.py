@@ -76,30 +76,15 @@ def test_send_and_receive(benchmark: Any, kind: str) -> None:
 
 
 @pytest.mark.benchmark(group="handed from one thread to another: 5,000 values")
-@pytest.mark.parametrize("capacity", [128, 1])
-@pytest.mark.parametrize("kind", ["Channel", "queue.Queue"])
+@pytest.mark.parametrize(
+    ("kind", "capacity"), [("Channel", 128), ("queue.Queue", 128), ("Channel", 1), ("queue.Queue", 1), ("Channel", 0)]
+)
 def test_from_thread_to_thread(benchmark: Any, kind: str, capacity: int) -> None:
-    """A producer and a consumer; with room for one, they meet at each value."""
+    """A producer and a consumer; with room for one they meet at each value, with none each send waits for its receive."""
     number = size(benchmark, 5_000)
 
     def transfer() -> None:
         made = MADE[kind](capacity)
-        producer = threading.Thread(target=lambda: [made.put(n) for n in range(number)])
-        producer.start()
-        for _ in range(number):
-            made.get()
-        producer.join()
-
-    benchmark(transfer)
-
-
-@pytest.mark.benchmark(group="handed from one thread to another: 5,000 values")
-def test_unbuffered_hand_over(benchmark: Any) -> None:
-    """Each send waits for its receive."""
-    number = size(benchmark, 5_000)
-
-    def transfer() -> None:
-        made = OfChannel(0)
         producer = threading.Thread(target=lambda: [made.put(n) for n in range(number)])
         producer.start()
         for _ in range(number):
