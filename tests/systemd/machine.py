@@ -121,11 +121,11 @@ class Machine:
         """Shut it down, and remove its folder."""
         try:
             if self._process is not None and self._process.poll() is None:
-                self._process.send_signal(signal.SIGTERM)  # an orderly shutdown
+                self.run("systemctl", "poweroff", check=False)
                 try:
                     self._process.wait(BOOT_TIMEOUT_S)
                 except subprocess.TimeoutExpired:
-                    self._process.kill()
+                    os.kill(self._leader, signal.SIGKILL)  # the kernel ends with it whatever it has started
                     self._process.wait()
         finally:
             shutil.rmtree(self.folder, ignore_errors=True)
