@@ -22,6 +22,7 @@ from tests.serving import children, wait_until
 CACHE = Path("/var/cache/ledgerd")
 PACKAGES = "systemd,systemd-sysv,dbus,python3,python3-venv,procps,nginx-light,openssl"
 BOOT_TIMEOUT_S = 60
+END_TIMEOUT_S = 30  # for the last processes to go
 _PR_SET_PDEATHSIG = 1
 
 
@@ -120,18 +121,15 @@ class Machine:
         """Shut it down, and remove its folder."""
         try:
             if self._process is not None and self._process.poll() is None:
-                self._process.send_signal(signal.SIGTERM)  # an orderly shutdown
+                self.run("systemctl", "poweroff", check=False)
                 try:
                     self._process.wait(BOOT_TIMEOUT_S)
                 except subprocess.TimeoutExpired:
-                    self._process.kill()
+                    os.kill(self._leader, signal.SIGKILL)  # the kernel ends with it whatever it has started
                     self._process.wait()
         finally:
-            for folder in self._cgroups:
-                for inner in sorted(folder.rglob("*"), reverse=True):
-                    _remove_if_empty(inner)
-                _remove_if_empty(folder)
             shutil.rmtree(self.folder, ignore_errors=True)
+            wait_until(lambda: all(removed(folder) for folder in self._cgroups), END_TIMEOUT_S, lambda: "processes are left")
 
     def _enter(self) -> None:
         """In the new process: into its own control groups, and down with whoever started it."""
@@ -174,12 +172,17 @@ def own_cgroups(name: str) -> list[Path]:
     return made
 
 
-def _remove_if_empty(folder: Path) -> None:
-    if folder.is_dir():
-        try:
-            folder.rmdir()
-        except OSError:  # something is still in it: it goes with this machine's end
-            return
+def removed(folder: Path) -> bool:
+    """Remove a control group and those below it; false while a process is still in one of them."""
+    try:
+        for inner in sorted((path for path in folder.rglob("*") if path.is_dir()), reverse=True):
+            inner.rmdir()
+        folder.rmdir()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
 
 
 def main() -> int:
