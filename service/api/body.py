@@ -29,7 +29,7 @@ def read_object(environ: WSGIEnvironment) -> dict[str, Any]:
         raise MalformedRequest("The body is empty; expected a JSON object.")
     _check_depth(raw)
     try:
-        value = json.loads(raw.decode("utf-8"), object_pairs_hook=_distinct, parse_constant=_refuse_constant)
+        value = _from_json(raw.decode("utf-8"))
     except UnicodeDecodeError as exc:
         raise MalformedRequest(f"The body is not UTF-8: byte {exc.start}.") from exc
     except ValueError as exc:
@@ -69,3 +69,7 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is no JSON number")
+
+
+# json.loads would make a decoder a call
+_from_json = json.JSONDecoder(object_pairs_hook=_distinct, parse_constant=_refuse_constant).decode
