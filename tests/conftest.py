@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from hypothesis import settings
 
 from service.app import Application, open_keys
 from service.concurrency.context import background
@@ -21,6 +22,8 @@ from service.repository.queries import sql_folder
 from tests.client import ApiClient
 
 _numbers = count(1)
+settings.register_profile("ledgerd", deadline=None)  # no test asserts a time
+settings.load_profile("ledgerd")
 
 
 class TestServer:

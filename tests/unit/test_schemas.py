@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from marshmallow import ValidationError
 
@@ -22,7 +22,6 @@ VALUES = st.one_of(
 
 
 @pytest.mark.parametrize("schema", SCHEMAS)
-@settings(deadline=None)  # the first call of a process takes long
 @given(data=st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=6))
 def test_the_short_way_is_marshmallows(schema: type[schemas.Schema], data: dict[str, Any]) -> None:
     """The same values with the same defaults, or InvalidInput where marshmallow has an error."""
