@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import psycopg
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -44,6 +45,7 @@ requests = st.builds(
 batches = st.lists(st.lists(requests, min_size=1, max_size=12), min_size=1, max_size=5)
 
 
+@pytest.mark.filterwarnings("ignore:Do not use the `random` module")  # the pool's own threads do, at any moment
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(batches)
 def test_function_and_model_agree(
