@@ -25,6 +25,8 @@ def read_object(environ: WSGIEnvironment) -> dict[str, Any]:
         raise UnsupportedMediaType("Send JSON, and say so: `Content-Type: application/json`.")
     length = environ.get("CONTENT_LENGTH")
     raw: bytes = environ["wsgi.input"].read(int(length)) if length else _read_chunks(environ)
+    if length and len(raw) < int(length):
+        raise MalformedRequest("The body ends before its Content-Length: it was cut off.")
     if not raw.strip():
         raise MalformedRequest("The body is empty; expected a JSON object.")
     _check_depth(raw)

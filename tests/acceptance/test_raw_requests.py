@@ -50,3 +50,19 @@ def test_odd_requests(served: Serve) -> None:
         got, body = exchange(served.port, request_bytes.replace(b"KEY", key))
         assert (got, json.loads(body).get("code")) == (status, code), name
         assert http_status(f"http://127.0.0.1:{served.port}/healthz") == 200
+
+
+def test_half_a_body_has_no_effect(served: Serve) -> None:
+    """Not even where what has come is JSON, and whichever loop reads it."""
+    key = served.key().encode()
+    head = b"POST /api/users HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %b\r\nContent-Type: application/json\r\n"
+    for length in (100, 100_000):  # the second is more than the short loop reads before it calls the application
+        with socket.create_connection(("127.0.0.1", served.port), timeout=20) as sock:
+            sock.sendall(head % key + b"Content-Length: %d\r\n\r\n" % length + b'{"name": "Ada", "email": "ada@example.com"}')
+            sock.shutdown(socket.SHUT_WR)
+            answer = b""
+            while part := sock.recv(65536):
+                answer += part
+        assert not answer or answer.startswith(b"HTTP/1.1 400 ")
+    _, body = exchange(served.port, b"GET /api/users HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %b\r\n\r\n" % key)
+    assert json.loads(body)["data"] == []

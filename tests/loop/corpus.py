@@ -193,5 +193,6 @@ def _pipelined() -> Iterator[tuple[str, bytes]]:
 _add("pipelined", dict(_pipelined()))
 _WHOLE = b"POST /cut?x=1 HTTP/1.1\r\n" + H + b"Content-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello"
 _add("cut off", {f"after {n} bytes": _WHOLE[:n] for n in range(0, len(_WHOLE), 3)})
+_add("cut off", {"long before its length": _get(b"/", H + b"Content-Length: 4000\r\n", method=b"POST") + b"hello"})
 _CHUNKED = b"POST /cut HTTP/1.1\r\n" + H + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
 _add("cut off, chunked", {f"after {n} bytes": _CHUNKED[:n] for n in range(len(_CHUNKED) - 22, len(_CHUNKED), 2)})

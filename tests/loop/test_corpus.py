@@ -15,7 +15,9 @@ from tests.loop.exchange import PROBE, Reply, exchange
 # Where our answer is another, it is stricter: the statuses of ours, and why. (In pieces such a request is handed on.)
 _SHORT = ([200], "less than its Content-Length: the client would take the next answer for the rest, so the connection ends")
 _LEAVE = ([500], "an application that exits is answered, instead of being passed over in silence")
+_CUT = ([], "half a body: gunicorn calls the application with it, here it has no effect")
 STRICTER = {
+    "cut off: long before its length": _CUT,
     "answer: GET /too-short": _SHORT,
     "answer: POST /too-short": _SHORT,
     "answer: GET /leave": _LEAVE,
