@@ -160,5 +160,5 @@ class _Lookup:
             forget()
         ctx.check()
         if self.error is not None:
-            raise self.error.with_traceback(None)
+            raise self.error.again()
         return self.found

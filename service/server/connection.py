@@ -196,7 +196,7 @@ class Connections:
             for conn in tuple(self._all):
                 if conn.on_leave is not None and now - conn.began > LEFT_AFTER_S:
                     conn.look_after_client()
-                elif rounds % SWEEP_EVERY == 0 and now >= conn.deadline:
+                if rounds % SWEEP_EVERY == 0 and now >= conn.deadline:
                     conn.expire()
                 elif conn.phase is Phase.IDLE and now >= self._draining_since:
                     idle_since = conn.deadline - KEEPALIVE_S

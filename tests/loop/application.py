@@ -162,6 +162,12 @@ def wait_for_leave(environ: dict[str, Any], start: Callable[..., Any]) -> list[b
     return _one_piece(start, "200 OK", b"{}")
 
 
+def read_while_client_stays(environ: dict[str, Any], start: Callable[..., Any]) -> list[bytes]:
+    """As the real application does: it asks to be told of a leave, then reads the body."""
+    environ["ledgerd.client_left"](lambda: None)
+    return tell(environ, start)
+
+
 def who_left(_: dict[str, Any], start: Callable[..., Any]) -> list[bytes]:
     """What those before have found."""
     return _one_piece(start, "200 OK", json.dumps(_left).encode())
@@ -182,6 +188,6 @@ ROUTES: dict[str, Callable[..., Any]] = {
     for route in (
         leave_body, stream, stream_with_length, write, without_length, too_short, too_long, nothing, not_modified, fail, leave,
         fail_midway, fail_and_replace, bad_header, bad_name, bad_status, hop_by_hop, twice, large, endless, unbegun,
-        wait_for_leave, who_left, process,
+        wait_for_leave, read_while_client_stays, who_left, process,
     )
 }

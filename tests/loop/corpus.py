@@ -53,7 +53,7 @@ def _valid() -> Iterator[tuple[str, bytes]]:
 
 def _answers() -> Iterator[tuple[str, bytes]]:
     for path in ROUTES:
-        if path not in ("/process", "/large", "/endless", "/unbegun", "/wait-for-leave", "/who-left"):
+        if path not in ("/process", "/large", "/endless", "/unbegun", "/wait-for-leave", "/read-while-client-stays", "/who-left"):
             for method in (b"GET", b"HEAD", b"POST"):
                 body = b"Content-Length: 3\r\n" if method == b"POST" else b""
                 request = _get(path.encode(), H + body, method=method) + (b"abc" if body else b"")

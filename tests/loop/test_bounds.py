@@ -17,6 +17,7 @@ from tests.serving import wait_until
 pytestmark = pytest.mark.slow
 BOUNDS = {"KEEPALIVE_S": 1.5, "HEAD_TIMEOUT_S": 1, "BODY_TIMEOUT_S": 1, "SEND_TIMEOUT_S": 1, "SLOWEST_BYTES_PER_S": 65536}
 HEAD = b"POST / HTTP/1.1\r\nHost: a\r\n"
+WATCHED = HEAD.replace(b"/ ", b"/read-while-client-stays ", 1)
 
 
 @pytest.fixture(scope="module")
@@ -45,8 +46,12 @@ def until_closed(sock: socket.socket) -> bytes:
         (HEAD + b"Content-Length: 10\r\n\r\n12345", b"HTTP/1.1 408 "),
         (HEAD + b"Content-Length: 100000\r\n\r\n12345", b"HTTP/1.1 408 "),
         (HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhel", b"HTTP/1.1 408 "),
+        (WATCHED + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhel", b"HTTP/1.1 408 "),
     ],
-    ids=["nothing", "a byte", "half a head", "half a body", "the beginning of a large body", "half a chunk"],
+    ids=[
+        "nothing", "a byte", "half a head", "half a body", "the beginning of a large body", "half a chunk",
+        "the same, watched for leaving",
+    ],
 )
 def test_a_request_that_does_not_arrive_is_given_up(hasty: Server, sent: bytes, answer: bytes) -> None:
     """With 408 where it had begun."""
