@@ -8,7 +8,7 @@ from collections import Counter
 from typing import Any
 from wsgiref.types import WSGIEnvironment
 
-from service.errors import FieldError, InvalidInput, MalformedRequest, UnsupportedMediaType
+from service.errors import FieldError, InvalidInput, LedgerdError, MalformedRequest, UnsupportedMediaType
 
 DEEPEST = 100
 _STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*(?:"|\\?\Z)', re.DOTALL)  # one that never ends as well: so no quote is tried twice
@@ -24,7 +24,12 @@ def read_object(environ: WSGIEnvironment) -> dict[str, Any]:
     if media_type != "application/json":
         raise UnsupportedMediaType("Send JSON, and say so: `Content-Type: application/json`.")
     length = environ.get("CONTENT_LENGTH")
-    raw: bytes = environ["wsgi.input"].read(int(length)) if length else _read_chunks(environ)
+    try:
+        raw: bytes = environ["wsgi.input"].read(int(length)) if length else _read_chunks(environ)
+    except LedgerdError:
+        raise
+    except Exception as exc:  # a server tells chunks that are none by an error of its own
+        raise MalformedRequest("The body cannot be read: its chunks are malformed, or it was cut off.") from exc
     if length and len(raw) < int(length):
         raise MalformedRequest("The body ends before its Content-Length: it was cut off.")
     if not raw.strip():

@@ -22,6 +22,12 @@ CASES = [
      b"POST /api/users HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer KEY\r\nContent-Type: application/json\r\n"
      b"Transfer-Encoding: chunked\r\n\r\n"
      b"20\r\n{\"name\":\"A\",\"email\":\"a@b.example\r\n2\r\n\"}\r\n0\r\n\r\n", 201, None),
+    ("a chunk without its end",
+     b"POST /api/users HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer KEY\r\nContent-Type: application/json\r\n"
+     b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}}}0\r\n\r\n", 400, "malformed_request"),
+    ("a chunk's size that is none",
+     b"POST /api/users HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer KEY\r\nContent-Type: application/json\r\n"
+     b"Transfer-Encoding: chunked\r\n\r\nx\r\n{}\r\n0\r\n\r\n", 400, "malformed_request"),
     ("an empty body", b"POST /api/users HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer KEY\r\n"
      b"Content-Type: application/json\r\nContent-Length: 0\r\n\r\n", 400, "malformed_request"),
 ]
