@@ -12,6 +12,7 @@ from service.api.cursors import Cursors
 from service.api.health import HealthHandlers
 from service.api.hot import hot_routes
 from service.api.problem import problem
+from service.api.routes import public_paths
 from service.api.transfers import TransferHandlers
 from service.api.users import UserHandlers
 from service.concurrency.context import background, with_timeout
@@ -69,9 +70,10 @@ class Application:
         transfers = TransferHandlers(Transfers(TransferRepository(self._pool, queries), self._posting.post), cursors)
         probes = HealthHandlers(self._health.check, lambda: self._draining)
         queries.check_all_taken()
-        flask = create_flask(handlers.blueprint() for handlers in (users, accounts, transfers, probes))
+        self.routes = [route for handlers in (users, accounts, transfers, probes) for route in handlers.routes()]
         self._wsgi = chain(
-            hot_routes(flask, create_transfer=transfers.create, find_user=users.find),
+            hot_routes(create_flask(self.routes), self.routes),
+            public_paths=public_paths(self.routes),
             render=problem,
             authenticate=Keys(key_repository).authenticate,
             longest_s=config.timeout_s,

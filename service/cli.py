@@ -16,7 +16,7 @@ from service.app import open_keys
 from service.concurrency.context import background, with_timeout
 from service.config import Config
 from service.errors import ConfigurationError, LedgerdError
-from service.ledger.keys import SCOPES
+from service.ledger.scopes import GRANTABLE
 from service.repository.binaries import packaged_binaries
 from service.repository.connect import server_limits
 from service.repository.migrate import migrate
@@ -157,8 +157,8 @@ def _database(config: Config) -> Iterator[str]:
 
 def _scopes(text: str) -> list[str]:
     scopes = text.split(",")
-    if unknown := [scope for scope in scopes if scope not in SCOPES]:
-        raise argparse.ArgumentTypeError(f"unknown scope {unknown[0]!r}; choose from {', '.join(SCOPES)}")
+    if unknown := [scope for scope in scopes if scope not in GRANTABLE]:
+        raise argparse.ArgumentTypeError(f"unknown scope {unknown[0]!r}; choose from {', '.join(GRANTABLE)}")
     return scopes
 
 

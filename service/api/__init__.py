@@ -1,26 +1,40 @@
-"""HTTP: one Flask blueprint a resource. Handlers read, call a service and answer; errors pass through to the middleware."""
+"""HTTP: the routes of each resource, and how they answer. Errors pass through to the middleware."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from http import HTTPStatus
 from typing import NoReturn
 
-from flask import Blueprint, Flask
+from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.exceptions import MethodNotAllowed as WerkzeugMethodNotAllowed
 
+from service.api.routes import Route
 from service.errors import LedgerdError, MalformedRequest, MethodNotAllowed, NotFound
 
 
-def create_flask(blueprints: Iterable[Blueprint]) -> Flask:
+def create_flask(routes: Iterable[Route]) -> Flask:
     """The Flask application. It answers no error itself: each is raised as one of the taxonomy."""
     flask = Flask("service", static_folder=None)
     flask.config["PROPAGATE_EXCEPTIONS"] = True
     flask.url_map.merge_slashes = False  # `//` would be answered with a redirect, in HTML
     flask.register_error_handler(HTTPException, _raise_in_taxonomy)
-    for blueprint in blueprints:
-        flask.register_blueprint(blueprint)
+    for route in routes:
+        name = f"{route.method} {route.path}"
+        flask.add_url_rule(route.path, name, _view(route), methods=[route.method], provide_automatic_options=False)
     return flask
+
+
+def _view(route: Route) -> Callable[..., Response]:
+    def view(**variables: str) -> Response:
+        answer = route.answer(request.environ, **variables)
+        response = Response(answer.body, f"{answer.status} {HTTPStatus(answer.status).phrase}", answer.headers)
+        if not answer.body:
+            del response.headers["Content-Type"]  # Flask's default, of nothing
+        return response
+
+    return view
 
 
 def _raise_in_taxonomy(exc: HTTPException) -> NoReturn:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from wsgiref.types import WSGIEnvironment
+from collections.abc import Iterable
 
-from flask import Blueprint
-
+from service.api.answers import AccountAnswer, AccountPage, BalanceAnswer
 from service.api.body import read_object
-from service.api.calls import Answer, admit, if_match, page, path_id, query_id, view
+from service.api.calls import Answer, Call, if_match, page, path_id, query_id
 from service.api.cursors import Cursors
+from service.api.parameters import ID, IF_MATCH, MADE, PAGE, TAGGED
 from service.api.representation import show_account, show_time
+from service.api.routes import Parameter, Route
 from service.api.schemas import AccountChanges, AccountInput, load
 from service.errors import InvalidInput
 from service.ledger.accounts import Accounts
@@ -24,50 +25,61 @@ class AccountHandlers:
         self._input = AccountInput()
         self._changes = AccountChanges()
 
-    def blueprint(self) -> Blueprint:
+    def routes(self) -> Iterable[Route]:
         """The routes."""
-        routes = Blueprint("accounts", __name__, url_prefix="/api/accounts")
-        routes.add_url_rule("", "list", view(self.list), methods=["GET"])
-        routes.add_url_rule("", "create", view(self.create), methods=["POST"])
-        routes.add_url_rule("/<account_id>", "find", view(self.find), methods=["GET"])
-        routes.add_url_rule("/<account_id>", "change", view(self.change), methods=["PATCH"])
-        routes.add_url_rule("/<account_id>/balance", "balance", view(self.balance), methods=["GET"])
-        return routes
-
-    def list(self, environ: WSGIEnvironment) -> Answer:
-        """A page of accounts by id; with `user_id`, those of that user."""
-        ctx, ledger_id = admit(environ, "read", parameters=True)
-        asked, filters = page(environ, ctx, self._cursors, "accounts", ledger_id, "user_id")
-        rows = self._accounts.list(
-            ctx, ledger_id, after_id=asked.position or 0, limit=asked.limit + 1, user_id=query_id(filters, "user_id")
+        yield Route(
+            method="GET", path="/api/accounts", handler=self.list, scope="accounts:read",
+            summary="A page of accounts by id; with `user_id`, those of that user",
+            query=(*PAGE, Parameter("user_id", "whose they are", ID)), answers={200: AccountPage()},
         )
-        return asked.answer(ctx, self._cursors, rows, show_account, lambda account: account.id)
+        yield Route(
+            method="POST", path="/api/accounts", handler=self.create, scope="accounts:write", summary="Open an account",
+            body=self._input, answers={201: AccountAnswer()}, answer_headers=MADE | TAGGED, errors=("not_found", "conflict"),
+        )
+        yield Route(
+            method="GET", path="/api/accounts/<account_id>", handler=self.find, scope="accounts:read", summary="One account",
+            answers={200: AccountAnswer()}, answer_headers=TAGGED, errors=("not_found",),
+        )
+        yield Route(
+            method="PATCH", path="/api/accounts/<account_id>", handler=self.change, scope="accounts:write",
+            summary="Change an account's settings; `If-Match` guards against a change in between", headers=(IF_MATCH,),
+            body=self._changes, answers={200: AccountAnswer()}, answer_headers=TAGGED,
+            errors=("not_found", "conflict", "version_mismatch", "account_closed"),
+        )
+        yield Route(
+            method="GET", path="/api/accounts/<account_id>/balance", handler=self.balance, scope="accounts:read",
+            summary="What an account holds now, in minor units", answers={200: BalanceAnswer()}, errors=("not_found",),
+        )
 
-    def create(self, environ: WSGIEnvironment) -> Answer:
+    def list(self, call: Call) -> Answer:
+        """A page of accounts by id; with `user_id`, those of that user."""
+        asked, filters = page(call, self._cursors, "accounts", "user_id")
+        rows = self._accounts.list(
+            call.ctx, call.ledger_id, after_id=asked.position or 0, limit=asked.limit + 1, user_id=query_id(filters, "user_id")
+        )
+        return asked.answer(call.ctx, self._cursors, rows, show_account, lambda account: account.id)
+
+    def create(self, call: Call) -> Answer:
         """201 with the account and where it is."""
-        ctx, ledger_id = admit(environ, "write")
-        account = self._accounts.create(ctx, ledger_id, **load(self._input, read_object(environ)))
+        account = self._accounts.create(call.ctx, call.ledger_id, **load(self._input, read_object(call.environ)))
         return Answer(show_account(account), 201, Location=f"/api/accounts/{account.id}", ETag=f'"{account.etag}"')
 
-    def find(self, environ: WSGIEnvironment, account_id: str) -> Answer:
+    def find(self, call: Call, account_id: str) -> Answer:
         """One account."""
-        ctx, ledger_id = admit(environ, "read")
-        account = self._accounts.find(ctx, ledger_id, path_id("account", account_id))
+        account = self._accounts.find(call.ctx, call.ledger_id, path_id("account", account_id))
         return Answer(show_account(account), ETag=f'"{account.etag}"')
 
-    def change(self, environ: WSGIEnvironment, account_id: str) -> Answer:
+    def change(self, call: Call, account_id: str) -> Answer:
         """The account with changed settings; `If-Match` guards against a change in between."""
-        ctx, ledger_id = admit(environ, "write")
-        number, changes = path_id("account", account_id), load(self._changes, read_object(environ))
+        number, changes = path_id("account", account_id), load(self._changes, read_object(call.environ))
         if not changes:
             raise InvalidInput("Nothing to change: name at least one of status, min_balance, max_balance, metadata.")
-        account = self._accounts.update(ctx, ledger_id, number, changes, if_etag=if_match(environ))
+        account = self._accounts.update(call.ctx, call.ledger_id, number, changes, if_etag=if_match(call))
         return Answer(show_account(account), ETag=f'"{account.etag}"')
 
-    def balance(self, environ: WSGIEnvironment, account_id: str) -> Answer:
+    def balance(self, call: Call, account_id: str) -> Answer:
         """What the account holds now, in minor units."""
-        ctx, ledger_id = admit(environ, "read")
-        account = self._accounts.find(ctx, ledger_id, path_id("account", account_id))
+        account = self._accounts.find(call.ctx, call.ledger_id, path_id("account", account_id))
         shown = {
             "account_id": account.id, "asset": account.asset, "balance": account.balance, "held": account.held,
             "available": account.available, "version": account.version, "updated_at": show_time(account.updated_at),

@@ -1,4 +1,4 @@
-"""What every handler does with a call: who and until when, ids and pages out of it, and a JSON answer."""
+"""What every handler does with a call: ids, versions and pages out of it, and a JSON answer."""
 
 from __future__ import annotations
 
@@ -8,13 +8,11 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, TypeVar
 from urllib.parse import parse_qs
-from wsgiref.types import StartResponse
-
-from flask import Response, request
+from wsgiref.types import StartResponse, WSGIEnvironment
 
 from service.api.cursors import Cursors
 from service.concurrency.context import Context
-from service.errors import FieldError, Forbidden, InvalidInput, NotFound
+from service.errors import FieldError, InvalidInput, NotFound
 from service.ledger.keys import Principal
 from service.ledger.money import GREATEST_ID
 from service.middleware.environ import CONTEXT, PRINCIPAL
@@ -25,19 +23,30 @@ Row = TypeVar("Row")
 _to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode  # json.dumps would make an encoder a call
 
 
-def admit(environ: Mapping[str, Any], scope: str, *, parameters: bool = False) -> tuple[Context, int]:
-    """The call's context and ledger.
+class Call:
+    """A request that may be answered: until when, for which ledger, and what else the handler reads."""
 
-    Raises Forbidden when its key lacks `scope`, InvalidInput for a query where the route takes no `parameters`.
-    """
-    principal: Principal = environ[PRINCIPAL]
-    if not principal.may(scope):
-        raise Forbidden(f"This API key lacks the scope {scope!r}.")
-    if environ.get("QUERY_STRING") and not parameters:
-        names = parse_qs(environ["QUERY_STRING"], keep_blank_values=True, errors="replace")
-        problems = tuple(FieldError(name, "there is no such parameter here") for name in names)
-        raise InvalidInput("This path takes no parameters.", fields=problems)
-    return environ[CONTEXT], principal.ledger_id
+    __slots__ = ("environ",)
+
+    def __init__(self, environ: WSGIEnvironment) -> None:
+        self.environ = environ
+
+    @property
+    def ctx(self) -> Context:
+        """Ends when the request's time is up, or when the client leaves."""
+        ctx: Context = self.environ[CONTEXT]
+        return ctx
+
+    @property
+    def principal(self) -> Principal:
+        """Who sends it; only where the route takes a scope."""
+        principal: Principal = self.environ[PRINCIPAL]
+        return principal
+
+    @property
+    def ledger_id(self) -> int:
+        """The ledger of the key."""
+        return self.principal.ledger_id
 
 
 def path_id(kind: str, text: str) -> int:
@@ -67,22 +76,9 @@ class Answer:
         return [self.body]
 
 
-def view(handler: Callable[..., Answer]) -> Callable[..., Response]:
-    """Flask's view for a handler that takes the WSGI environment and the variables of its path."""
-
-    def flask_view(**variables: str) -> Response:
-        answer = handler(request.environ, **variables)
-        response = Response(answer.body, f"{answer.status} {HTTPStatus(answer.status).phrase}", answer.headers)
-        if not answer.body:
-            del response.headers["Content-Type"]  # Flask's default, of nothing
-        return response
-
-    return flask_view
-
-
-def if_match(environ: Mapping[str, Any]) -> str | None:
+def if_match(call: Call) -> str | None:
     """The one version in `If-Match`, or None when any will do. Raises InvalidInput for what is no entity tag."""
-    header: str | None = environ.get("HTTP_IF_MATCH")
+    header: str | None = call.environ.get("HTTP_IF_MATCH")
     if header is None or header.strip() == "*":
         return None
     tag = header.strip()
@@ -109,11 +105,9 @@ class Page:
         return Answer({"data": [show(row) for row in shown], "next_cursor": next_cursor})
 
 
-def page(
-    environ: Mapping[str, Any], ctx: Context, cursors: Cursors, name: str, ledger_id: int, *filters: str
-) -> tuple[Page, dict[str, str]]:
+def page(call: Call, cursors: Cursors, name: str, *filters: str) -> tuple[Page, dict[str, str]]:
     """The page and the values of `filters` out of the query. Raises InvalidInput for a wrong or unknown parameter."""
-    given = parse_qs(environ.get("QUERY_STRING", ""), keep_blank_values=True, errors="replace")
+    given = parse_qs(call.environ.get("QUERY_STRING", ""), keep_blank_values=True, errors="replace")
     unknown = given.keys() - {"limit", "cursor", *filters}
     problems = [FieldError(key, "there is no such parameter here") for key in sorted(unknown)]
     problems += [FieldError(key, "given more than once") for key, values in given.items() if len(values) > 1]
@@ -124,9 +118,9 @@ def page(
     if problems:
         raise InvalidInput("Some parameters are not acceptable.", fields=tuple(problems))
     values = {key: given[key][0] for key in filters if key in given}
-    scope = json.dumps([name, ledger_id, sorted(values.items())])
+    scope = json.dumps([name, call.ledger_id, sorted(values.items())])
     cursor = given.get("cursor", [None])[0]
-    position = None if cursor is None else cursors.position(ctx, scope, cursor)
+    position = None if cursor is None else cursors.position(call.ctx, scope, cursor)
     return Page(int(limit), position, scope), values
 
 

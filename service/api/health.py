@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from wsgiref.types import WSGIEnvironment
+from collections.abc import Callable, Iterable
 
-from flask import Blueprint
-
-from service.api.calls import Answer, view
+from service.api.answers import StateAnswer
+from service.api.calls import Answer, Call
+from service.api.routes import Route
 from service.concurrency.context import Context
 from service.errors import Unavailable
-from service.middleware.environ import CONTEXT
 
 
 class HealthHandlers:
@@ -20,20 +18,25 @@ class HealthHandlers:
         self._check = check
         self._draining = draining
 
-    def blueprint(self) -> Blueprint:
+    def routes(self) -> Iterable[Route]:
         """The routes."""
-        routes = Blueprint("health", __name__)
-        routes.add_url_rule("/healthz", "live", view(self.live), methods=["GET"])
-        routes.add_url_rule("/readyz", "ready", view(self.ready), methods=["GET"])
-        return routes
+        yield Route(
+            method="GET", path="/healthz", handler=self.live, scope=None, summary="200 while the process answers at all",
+            answers={200: StateAnswer()},
+        )
+        yield Route(
+            method="GET", path="/readyz", handler=self.ready, scope=None,
+            summary="200 while the database answers, has every migration, and the process is not to stop",
+            answers={200: StateAnswer()},
+        )
 
-    def live(self, _environ: WSGIEnvironment) -> Answer:
+    def live(self, _call: Call) -> Answer:
         """200 while the process answers at all."""
         return Answer({"status": "ok"})
 
-    def ready(self, environ: WSGIEnvironment) -> Answer:
+    def ready(self, call: Call) -> Answer:
         """200 while the database answers, has every migration, and the process is not to stop."""
         if self._draining():
             raise Unavailable("The service is stopping.", retry_after_s=1)
-        self._check(environ[CONTEXT])
+        self._check(call.ctx)
         return Answer({"status": "ready"})

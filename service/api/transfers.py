@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
-from wsgiref.types import WSGIEnvironment
 
-from flask import Blueprint
-
+from service.api.answers import TransferAnswer, TransferPage
 from service.api.body import read_object
-from service.api.calls import Answer, admit, page, path_id, query_id, view
+from service.api.calls import Answer, Call, page, path_id, query_id
 from service.api.cursors import Cursors
+from service.api.parameters import ID, IDEMPOTENCY_KEY, MADE, PAGE
 from service.api.representation import show_transfer
+from service.api.routes import Parameter, Route
 from service.api.schemas import TransferInput, load
 from service.errors import FieldError, InvalidInput
 from service.ledger.money import GREATEST_ID
@@ -29,40 +29,52 @@ class TransferHandlers:
         self._cursors = cursors
         self._input = TransferInput()
 
-    def blueprint(self) -> Blueprint:
+    def routes(self) -> Iterable[Route]:
         """The routes."""
-        routes = Blueprint("transfers", __name__, url_prefix="/api/transfers")
-        routes.add_url_rule("", "list", view(self.list), methods=["GET"])
-        routes.add_url_rule("", "create", view(self.create), methods=["POST"])
-        routes.add_url_rule("/<transfer_id>", "find", view(self.find), methods=["GET"])
-        return routes
+        yield Route(
+            method="GET", path="/api/transfers", handler=self.list, scope="transfers:read",
+            summary="A page of transfers, newest first; with `account_id`, those from or to that account",
+            query=(*PAGE, Parameter("account_id", "from or to which they are", ID)), answers={200: TransferPage()},
+        )
+        yield Route(
+            method="POST", path="/api/transfers", handler=self.create, scope="transfers:write",
+            summary="Post a transfer; with an `Idempotency-Key`, once for ever", headers=(IDEMPOTENCY_KEY,),
+            body=self._input, answers={201: TransferAnswer(), 200: TransferAnswer()},
+            answer_headers=MADE | {"Idempotency-Replayed": "`true` where the key had posted it before (200)"},
+            errors=(
+                "not_found", "version_mismatch", "insufficient_funds", "asset_mismatch", "account_closed", "account_frozen",
+                "same_account", "limit_exceeded", "idempotency_key_reused", "overloaded", "outcome_unknown",
+            ),
+        )
+        yield Route(
+            method="GET", path="/api/transfers/<transfer_id>", handler=self.find, scope="transfers:read",
+            summary="One transfer", answers={200: TransferAnswer()}, errors=("not_found",),
+        )
 
-    def list(self, environ: WSGIEnvironment) -> Answer:
+    def list(self, call: Call) -> Answer:
         """A page of transfers, newest first; with `account_id`, those from or to that account."""
-        ctx, ledger_id = admit(environ, "read", parameters=True)
-        asked, filters = page(environ, ctx, self._cursors, "transfers", ledger_id, "account_id")
+        asked, filters = page(call, self._cursors, "transfers", "account_id")
         position, limit = asked.position or GREATEST_ID, asked.limit + 1
         account_id = query_id(filters, "account_id")
         if account_id is None:
-            rows = self._transfers.list(ctx, ledger_id, before_id=position, limit=limit)
-            return asked.answer(ctx, self._cursors, rows, show_transfer, lambda transfer: transfer.id)
-        rows = self._transfers.list_of_account(ctx, ledger_id, account_id, before_version=position, limit=limit)
-        return asked.answer(ctx, self._cursors, rows, show_transfer, lambda transfer: transfer.version_of(account_id))
+            rows = self._transfers.list(call.ctx, call.ledger_id, before_id=position, limit=limit)
+            return asked.answer(call.ctx, self._cursors, rows, show_transfer, lambda transfer: transfer.id)
+        rows = self._transfers.list_of_account(call.ctx, call.ledger_id, account_id, before_version=position, limit=limit)
+        return asked.answer(call.ctx, self._cursors, rows, show_transfer, lambda transfer: transfer.version_of(account_id))
 
-    def create(self, environ: WSGIEnvironment) -> Answer:
+    def create(self, call: Call) -> Answer:
         """201 with the transfer; 200 and `Idempotency-Replayed: true` when its key had posted it before."""
-        ctx, ledger_id = admit(environ, "write")
-        values = load(self._input, read_object(environ))
-        posted = self._transfers.create(ctx, PostRequest(ledger_id=ledger_id, key=idempotency_key(environ), **values))
+        values = load(self._input, read_object(call.environ))
+        request = PostRequest(ledger_id=call.ledger_id, key=idempotency_key(call.environ), **values)
+        posted = self._transfers.create(call.ctx, request)
         where = f"/api/transfers/{posted.transfer.id}"
         if posted.replayed:
             return Answer(show_transfer(posted.transfer), 200, Location=where, Idempotency_Replayed="true")
         return Answer(show_transfer(posted.transfer), 201, Location=where)
 
-    def find(self, environ: WSGIEnvironment, transfer_id: str) -> Answer:
+    def find(self, call: Call, transfer_id: str) -> Answer:
         """One transfer."""
-        ctx, ledger_id = admit(environ, "read")
-        return Answer(show_transfer(self._transfers.find(ctx, ledger_id, path_id("transfer", transfer_id))))
+        return Answer(show_transfer(self._transfers.find(call.ctx, call.ledger_id, path_id("transfer", transfer_id))))
 
 
 def idempotency_key(environ: Mapping[str, Any]) -> str | None:

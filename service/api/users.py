@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from wsgiref.types import WSGIEnvironment
+from collections.abc import Iterable
 
-from flask import Blueprint
-
+from service.api.answers import UserAnswer, UserPage
 from service.api.body import read_object
-from service.api.calls import Answer, admit, if_match, page, path_id, view
+from service.api.calls import Answer, Call, if_match, page, path_id
 from service.api.cursors import Cursors
+from service.api.parameters import IF_MATCH, MADE, PAGE, TAGGED
 from service.api.representation import show_user
+from service.api.routes import Parameter, Route
 from service.api.schemas import UserInput, load
 from service.errors import VersionMismatch
 from service.ledger.users import Users
@@ -23,53 +24,65 @@ class UserHandlers:
         self._cursors = cursors
         self._input = UserInput()
 
-    def blueprint(self) -> Blueprint:
+    def routes(self) -> Iterable[Route]:
         """The routes."""
-        routes = Blueprint("users", __name__, url_prefix="/api/users")
-        routes.add_url_rule("", "list", view(self.list), methods=["GET"])
-        routes.add_url_rule("", "create", view(self.create), methods=["POST"])
-        routes.add_url_rule("/<user_id>", "find", view(self.find), methods=["GET"])
-        routes.add_url_rule("/<user_id>", "replace", view(self.replace), methods=["PUT"])
-        routes.add_url_rule("/<user_id>", "delete", view(self.delete), methods=["DELETE"])
-        return routes
-
-    def list(self, environ: WSGIEnvironment) -> Answer:
-        """A page of users by id; with `email`, the one who has it."""
-        ctx, ledger_id = admit(environ, "read", parameters=True)
-        asked, filters = page(environ, ctx, self._cursors, "users", ledger_id, "email")
-        rows = self._users.list(
-            ctx, ledger_id, after_id=asked.position or 0, limit=asked.limit + 1, email=filters.get("email")
+        yield Route(
+            method="GET", path="/api/users", handler=self.list, scope="users:read",
+            summary="A page of users by id; with `email`, the one who has it",
+            query=(*PAGE, Parameter("email", "whose it is")), answers={200: UserPage()},
         )
-        return asked.answer(ctx, self._cursors, rows, show_user, lambda user: user.id)
+        yield Route(
+            method="POST", path="/api/users", handler=self.create, scope="users:write", summary="Make a user",
+            body=self._input, answers={201: UserAnswer()}, answer_headers=MADE | TAGGED, errors=("conflict",),
+        )
+        yield Route(
+            method="GET", path="/api/users/<user_id>", handler=self.find, scope="users:read", summary="One user",
+            answers={200: UserAnswer()}, answer_headers=TAGGED, errors=("not_found",),
+        )
+        yield Route(
+            method="PUT", path="/api/users/<user_id>", handler=self.replace, scope="users:write",
+            summary="Replace a user's fields; `If-Match` guards against a change in between", headers=(IF_MATCH,),
+            body=self._input, answers={200: UserAnswer()}, answer_headers=TAGGED,
+            errors=("not_found", "conflict", "version_mismatch"),
+        )
+        yield Route(
+            method="DELETE", path="/api/users/<user_id>", handler=self.delete, scope="users:write",
+            summary="Remove a user who has no accounts but closed ones", headers=(IF_MATCH,), answers={204: None},
+            errors=("not_found", "conflict", "version_mismatch"),
+        )
 
-    def create(self, environ: WSGIEnvironment) -> Answer:
+    def list(self, call: Call) -> Answer:
+        """A page of users by id; with `email`, the one who has it."""
+        asked, filters = page(call, self._cursors, "users", "email")
+        rows = self._users.list(
+            call.ctx, call.ledger_id, after_id=asked.position or 0, limit=asked.limit + 1, email=filters.get("email")
+        )
+        return asked.answer(call.ctx, self._cursors, rows, show_user, lambda user: user.id)
+
+    def create(self, call: Call) -> Answer:
         """201 with the user and where it is."""
-        ctx, ledger_id = admit(environ, "write")
-        user = self._users.create(ctx, ledger_id, **load(self._input, read_object(environ)))
+        user = self._users.create(call.ctx, call.ledger_id, **load(self._input, read_object(call.environ)))
         return Answer(show_user(user), 201, Location=f"/api/users/{user.id}", ETag=f'"{user.version}"')
 
-    def find(self, environ: WSGIEnvironment, user_id: str) -> Answer:
+    def find(self, call: Call, user_id: str) -> Answer:
         """One user."""
-        ctx, ledger_id = admit(environ, "read")
-        user = self._users.find(ctx, ledger_id, path_id("user", user_id))
+        user = self._users.find(call.ctx, call.ledger_id, path_id("user", user_id))
         return Answer(show_user(user), ETag=f'"{user.version}"')
 
-    def replace(self, environ: WSGIEnvironment, user_id: str) -> Answer:
+    def replace(self, call: Call, user_id: str) -> Answer:
         """The user with new fields; `If-Match` guards against a change in between."""
-        ctx, ledger_id = admit(environ, "write")
-        number, values = path_id("user", user_id), load(self._input, read_object(environ))
-        user = self._users.update(ctx, ledger_id, number, **values, if_version=_if_version(environ))
+        number, values = path_id("user", user_id), load(self._input, read_object(call.environ))
+        user = self._users.update(call.ctx, call.ledger_id, number, **values, if_version=_if_version(call))
         return Answer(show_user(user), ETag=f'"{user.version}"')
 
-    def delete(self, environ: WSGIEnvironment, user_id: str) -> Answer:
+    def delete(self, call: Call, user_id: str) -> Answer:
         """204; 409 while the user has accounts that are not closed."""
-        ctx, ledger_id = admit(environ, "write")
-        self._users.delete(ctx, ledger_id, path_id("user", user_id), if_version=_if_version(environ))
+        self._users.delete(call.ctx, call.ledger_id, path_id("user", user_id), if_version=_if_version(call))
         return Answer(None, 204)
 
 
-def _if_version(environ: WSGIEnvironment) -> int | None:
-    tag = if_match(environ)
+def _if_version(call: Call) -> int | None:
+    tag = if_match(call)
     if tag is None:
         return None
     if tag.isascii() and tag.isdecimal() and len(tag) < 19 and tag[0] != "0":

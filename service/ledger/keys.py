@@ -20,8 +20,8 @@ from typing import Protocol
 from service.concurrency.context import Context, background, with_cancel
 from service.concurrency.primitives import Lock, Parking, monotonic
 from service.errors import LedgerdError, NotFound, Unauthenticated
+from service.ledger.scopes import expand
 
-SCOPES = ("read", "write", "admin")
 KEPT_S = 1.0
 MOST_KEPT = 4096
 _TOKEN = re.compile(r"ldg_([0-9a-f]{12})_([0-9a-f]{64})")
@@ -43,15 +43,15 @@ class ApiKey:
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who sends a request: the key, its ledger and what it may do."""
+    """Who sends a request: the key, its ledger and what it may do, in fine scopes."""
 
     ledger_id: int
     key_id: str
     scopes: frozenset[str]
 
     def may(self, scope: str) -> bool:
-        """Whether `scope` is granted; admin includes write, write includes read."""
-        return any(held in self.scopes for held in SCOPES[SCOPES.index(scope) :])
+        """Whether `scope`, a fine one, is granted."""
+        return scope in self.scopes
 
 
 class KeyStore(Protocol):
@@ -84,7 +84,7 @@ class Keys:
         secret_hash = hashlib.sha256(secret.encode()).digest()
         for key in self._find(ctx, key_id):
             if hmac.compare_digest(key.secret_hash, secret_hash) and key.revoked_at is None:
-                return Principal(key.ledger_id, key.id, frozenset(key.scopes))
+                return Principal(key.ledger_id, key.id, expand(key.scopes))
         raise Unauthenticated("The API key is not valid: unknown, or revoked.")
 
     def create(self, ctx: Context, *, ledger: str, scopes: Sequence[str], name: str = "") -> tuple[str, bool]:

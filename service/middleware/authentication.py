@@ -1,23 +1,21 @@
-"""Who sends a request: the API key in `Authorization: Bearer`. Every path needs one but the probes."""
+"""Who sends a request: the API key in `Authorization: Bearer`. Every path needs one but those that are open to everybody."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from service.concurrency.context import Context
 from service.errors import Unauthenticated
 from service.middleware.environ import CONTEXT, PRINCIPAL, Middleware
 
-PUBLIC_PATHS = frozenset({"/healthz", "/readyz"})
 
-
-def authentication(authenticate: Callable[[Context, str], object]) -> Middleware:
+def authentication(authenticate: Callable[[Context, str], object], public_paths: Collection[str]) -> Middleware:
     """Set `ledgerd.principal` to what `authenticate(ctx, token)` returns; it raises Unauthenticated."""
 
     def layer(app: WSGIApplication) -> WSGIApplication:
         def with_authentication(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-            if environ["PATH_INFO"] not in PUBLIC_PATHS:
+            if environ["PATH_INFO"] not in public_paths:
                 scheme, _, token = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
                 if scheme.lower() != "bearer" or not token:
                     raise Unauthenticated("Send an API key: `Authorization: Bearer ldg_…`; `ledgerd key create` makes one.")

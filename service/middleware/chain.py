@@ -22,6 +22,7 @@ def chain(
     *,
     render: Render,
     authenticate: Callable[[Context, str], object],
+    public_paths: Collection[str],
     longest_s: float,
     cors_origins: Collection[str],
 ) -> WSGIApplication:
@@ -34,7 +35,7 @@ def chain(
         request_target,
         deadline(longest_s),
         body_limit(),
-        authentication(authenticate),
+        authentication(authenticate, public_paths),
     ]
     for layer in reversed(layers):
         app = layer(app)

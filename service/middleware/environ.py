@@ -10,6 +10,7 @@ CONTEXT = "ledgerd.context"  # the request's Context
 REQUEST_ID = "ledgerd.request_id"  # str
 CLIENT_LEFT = "ledgerd.client_left"  # the server's: register a function to be called when the client leaves; unregisters
 PRINCIPAL = "ledgerd.principal"  # who sends it; set by authentication
+ROUTE = "ledgerd.route"  # the template of the route that answers, such as /api/users/<user_id>
 
 Middleware = Callable[[WSGIApplication], WSGIApplication]
 Render = Callable[[WSGIEnvironment, StartResponse, Exception], Iterable[bytes]]

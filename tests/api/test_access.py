@@ -53,7 +53,7 @@ def test_scopes(application: Application, database_url: str, scope: str, reads: 
     assert (reply.status == 201) is writes
     if not writes:
         assert (reply.status, reply.code) == (403, "forbidden")
-        assert "'write'" in reply.json["detail"]
+        assert "'users:write'" in reply.json["detail"]
         for other in (
             client.call("PUT", "/api/users/1", {}), client.call("DELETE", "/api/users/1"), client.post("/api/accounts", {}),
             client.call("PATCH", "/api/accounts/1", {}), client.post("/api/transfers", {}),

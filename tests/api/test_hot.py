@@ -54,7 +54,7 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
 def twins(config: Config, key: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[ApiClient, ApiClient]]:
     """The application as it is, and one in which Flask answers everything, on one database."""
     hot = Application(config).open()
-    monkeypatch.setattr(composition, "hot_routes", lambda app, **_: app)
+    monkeypatch.setattr(composition, "hot_routes", lambda app, _routes: app)
     plain = Application(config).open()
     yield ApiClient(hot, key), ApiClient(plain, key)
     assert hot.close(10) == plain.close(10) == []

@@ -14,6 +14,7 @@ from service.concurrency.context import Context, background, with_cancel
 from service.errors import ClientClosedRequest, LedgerdError, NotFound, Unauthenticated, Unavailable
 from service.ledger import keys as module
 from service.ledger.keys import KEPT_S, ApiKey, Keys, Principal
+from service.ledger.scopes import expand
 from tests.serving import wait_until
 
 
@@ -58,7 +59,7 @@ def test_a_key_tells_its_ledger_and_scopes() -> None:
     table = Table()
     keys = Keys(table)
     token, _ = keys.create(background(), ledger="main", scopes=["read"])
-    assert keys.authenticate(background(), token) == Principal(7, token.split("_")[1], frozenset({"read"}))
+    assert keys.authenticate(background(), token) == Principal(7, token.split("_")[1], expand(["read"]))
     (row,) = table.rows.values()
     assert row.secret_hash == hashlib.sha256(token.split("_")[2].encode()).digest()
 
@@ -171,12 +172,20 @@ def test_another_secret_is_refused() -> None:
 
 @pytest.mark.parametrize(
     ("scopes", "may"),
-    [(["read"], ["read"]), (["write"], ["read", "write"]), (["admin"], ["read", "write", "admin"]), ([], [])],
+    [
+        (["read"], ["users:read"]),
+        (["write"], ["users:read", "users:write"]),
+        (["admin"], ["users:read", "users:write", "keys:write"]),
+        (["operator"], ["keys:write", "ledgers:write"]),
+        (["users:write"], ["users:write"]),
+        (["accounts:read", "keys:write"], ["keys:write"]),
+        ([], []),
+    ],
 )
-def test_scopes_include_those_before_them(scopes: list[str], may: list[str]) -> None:
-    """read, write, admin."""
-    principal = Principal(1, "k", frozenset(scopes))
-    assert [scope for scope in ("read", "write", "admin") if principal.may(scope)] == may
+def test_bundles_stand_for_fine_scopes(scopes: list[str], may: list[str]) -> None:
+    """Each of data includes the one before it; a fine scope grants itself alone."""
+    principal = Principal(1, "k", expand(scopes))
+    assert [scope for scope in ("users:read", "users:write", "keys:write", "ledgers:write") if principal.may(scope)] == may
 
 
 def test_revoking_an_unknown_key_is_an_error() -> None:

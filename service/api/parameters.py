@@ -1,0 +1,20 @@
+"""Parameters and headers that several routes have."""
+
+from __future__ import annotations
+
+from service.api.calls import DEFAULT_LIMIT, GREATEST_LIMIT
+from service.api.routes import Parameter
+from service.ledger.money import GREATEST_ID
+
+ID = {"type": "integer", "minimum": 1, "maximum": GREATEST_ID}
+PAGE = (
+    Parameter(
+        "limit", "how many at most",
+        {"type": "integer", "minimum": 1, "maximum": GREATEST_LIMIT, "default": DEFAULT_LIMIT},
+    ),
+    Parameter("cursor", "`next_cursor` of the page before"),
+)
+IF_MATCH = Parameter("If-Match", "one entity tag as `ETag` gave it, quotes included, or `*` for any version")
+IDEMPOTENCY_KEY = Parameter("Idempotency-Key", "1 to 255 printable ASCII characters: one key, one effect, for ever")
+MADE = {"Location": "the path of what was made"}
+TAGGED = {"ETag": "its version, for `If-Match`"}

@@ -1,0 +1,70 @@
+"""What there is: each route once, with the scope that it takes, its handler, and what it reads and answers.
+
+Flask's routing, the check of scopes, the paths that are open to everybody and the OpenAPI document are all made from these,
+so none of them can forget a route.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qs
+from wsgiref.types import WSGIEnvironment
+
+from marshmallow import Schema
+
+from service.api.calls import Answer, Call
+from service.errors import FieldError, Forbidden, InvalidInput
+from service.middleware.environ import PRINCIPAL, ROUTE
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A parameter of the query, or a header of the request: its name, its meaning, and its JSON schema."""
+
+    name: str
+    meaning: str
+    schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "string"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """One method of one path.
+
+    `path` names its variables as Flask does: `/api/users/<user_id>`. `scope` is what the key must hold; None opens the route
+    to those without a key. `body` is the schema of the request's JSON; `answers` has one for each status that is a success,
+    None where there is no body. `errors` are the codes of the taxonomy that this route answers besides those that any may.
+    """
+
+    method: str
+    path: str
+    handler: Callable[..., Answer]
+    scope: str | None
+    summary: str
+    answers: Mapping[int, Schema | None]
+    body: Schema | None = None
+    query: tuple[Parameter, ...] = ()
+    headers: tuple[Parameter, ...] = ()
+    answer_headers: Mapping[str, str] = field(default_factory=dict)
+    errors: tuple[str, ...] = ()
+
+    def answer(self, environ: WSGIEnvironment, **variables: str) -> Answer:
+        """Check that this call may come here, then let the handler answer.
+
+        Raises Forbidden when its key lacks the scope, InvalidInput for a query where the route takes none, and what the
+        handler raises.
+        """
+        environ[ROUTE] = self.path
+        if self.scope is not None and not environ[PRINCIPAL].may(self.scope):
+            raise Forbidden(f"This API key lacks the scope {self.scope!r}.")
+        if environ.get("QUERY_STRING") and not self.query:
+            names = parse_qs(environ["QUERY_STRING"], keep_blank_values=True, errors="replace")
+            problems = tuple(FieldError(name, "there is no such parameter here") for name in names)
+            raise InvalidInput("This path takes no parameters.", fields=problems)
+        return self.handler(Call(environ), **variables)
+
+
+def public_paths(routes: Iterable[Route]) -> frozenset[str]:
+    """The paths that need no key."""
+    return frozenset(route.path for route in routes if route.scope is None)
