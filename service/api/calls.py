@@ -107,29 +107,22 @@ class Page:
 
 def page(call: Call, cursors: Cursors, name: str, *filters: str) -> tuple[Page, dict[str, str]]:
     """The page and the values of `filters` out of the query. Raises InvalidInput for a wrong or unknown parameter."""
-    given = parse_qs(call.environ.get("QUERY_STRING", ""), keep_blank_values=True, errors="replace")
-    unknown = given.keys() - {"limit", "cursor", *filters}
-    problems = [FieldError(key, "there is no such parameter here") for key in sorted(unknown)]
-    problems += [FieldError(key, "given more than once") for key, values in given.items() if len(values) > 1]
-    problems += [FieldError(key, "nothing has a NUL character") for key in filters if "\x00" in "".join(given.get(key, ()))]
-    limit = given.get("limit", [str(DEFAULT_LIMIT)])[0]
+    values = parameters(call, "limit", "cursor", *filters)
+    limit, cursor = values.pop("limit", str(DEFAULT_LIMIT)), values.pop("cursor", None)
     if not (limit.isascii() and limit.isdecimal() and len(limit) <= 3 and 1 <= int(limit) <= GREATEST_LIMIT):
-        problems.append(FieldError("limit", f"expected a whole number from 1 to {GREATEST_LIMIT}"))
-    if problems:
-        raise InvalidInput("Some parameters are not acceptable.", fields=tuple(problems))
-    values = {key: given[key][0] for key in filters if key in given}
+        message = f"expected a whole number from 1 to {GREATEST_LIMIT}"
+        raise InvalidInput(f"limit: {message}.", fields=(FieldError("limit", message),))
     scope = json.dumps([name, call.ledger_id, sorted(values.items())])
-    cursor = given.get("cursor", [None])[0]
     position = None if cursor is None else cursors.position(call.ctx, scope, cursor)
     return Page(int(limit), position, scope), values
 
 
-def query_id(values: Mapping[str, str], name: str) -> int | None:
-    """The id given as the parameter `name`, or None. Raises InvalidInput."""
-    if name not in values:
-        return None
-    try:
-        return path_id(name, values[name] or "?")
-    except NotFound:
-        message = f"expected a whole number from 1 to {GREATEST_ID}"
-        raise InvalidInput(f"{name}: {message}.", fields=(FieldError(name, message),)) from None
+def parameters(call: Call, *names: str) -> dict[str, str]:
+    """The parameters of the query, each given once. Raises InvalidInput for others than `names`."""
+    given = parse_qs(call.environ.get("QUERY_STRING", ""), keep_blank_values=True, errors="replace")
+    problems = [FieldError(key, "there is no such parameter here") for key in sorted(given.keys() - {*names})]
+    problems += [FieldError(key, "given more than once") for key, values in given.items() if len(values) > 1]
+    problems += [FieldError(key, "nothing has a NUL character") for key in names if "\x00" in "".join(given.get(key, ()))]
+    if problems:
+        raise InvalidInput("Some parameters are not acceptable.", fields=tuple(problems))
+    return {key: values[0] for key, values in given.items()}

@@ -7,6 +7,7 @@ from service.api.routes import Parameter
 from service.ledger.money import GREATEST_ID
 
 ID = {"type": "integer", "minimum": 1, "maximum": GREATEST_ID}
+TIME = {"type": "string", "format": "date-time"}
 PAGE = (
     Parameter(
         "limit", "how many at most",
@@ -16,5 +17,7 @@ PAGE = (
 )
 IF_MATCH = Parameter("If-Match", "one entity tag as `ETag` gave it, quotes included, or `*` for any version")
 IDEMPOTENCY_KEY = Parameter("Idempotency-Key", "1 to 255 printable ASCII characters: one key, one effect, for ever")
+FROM = Parameter("from", "the time from which on, such as 2026-01-31T09:30:00Z", TIME)
+TO = Parameter("to", "the time until which, itself excluded", TIME)
 MADE = {"Location": "the path of what was made"}
 TAGGED = {"ETag": "its version, for `If-Match`"}

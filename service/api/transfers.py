@@ -8,8 +8,9 @@ from typing import Any
 
 from service.api.answers import TransferAnswer, TransferPage
 from service.api.body import read_object
-from service.api.calls import Answer, Call, page, path_id, query_id
+from service.api.calls import Answer, Call, page, path_id
 from service.api.cursors import Cursors
+from service.api.filters import query_id
 from service.api.parameters import ID, IDEMPOTENCY_KEY, MADE, PAGE
 from service.api.representation import show_transfer
 from service.api.routes import Parameter, Route
