@@ -15,13 +15,19 @@ BATCH = 8  # transfers of one moment
 
 
 def fill(conn: psycopg.Connection, *, transfers: int, accounts: int) -> None:
-    """Ledger 1 with `accounts`, of which one in a hundred takes part in half of all `transfers`; one in ten has a reference.
+    """Ledger 1 with half as many users as `accounts`.
 
-    The books balance, and versions have no gap: balances and versions are counted up over the transfers in order.
+    One account in a hundred takes part in half of all `transfers`; one transfer in ten has a reference. The books balance, and
+    versions have no gap: balances and versions are counted up over the transfers in order.
     """
     conn.execute("INSERT INTO ledgers (name) VALUES ('big') ON CONFLICT DO NOTHING")
     conn.execute(
         "INSERT INTO accounts (ledger_id, asset, min_balance) SELECT 1, 'USD/2', NULL FROM generate_series(1, %s)", (accounts,)
+    )
+    conn.execute(
+        "INSERT INTO users (ledger_id, name, email)"
+        " SELECT 1, 'first' || n %% 1009 || ' last' || n %% 997, 'user' || n || '@example.com' FROM generate_series(1, %s) n",
+        (accounts // 2,),
     )
     conn.execute("SET work_mem = '256MB'")
     conn.execute(

@@ -57,6 +57,13 @@ def cases(conn: psycopg.Connection, transfers: int) -> dict[str, tuple[str, list
             [page | {"reference": f"inv-{random.randrange(transfers // 10)}", "account_id": None, "before": 2**62}
              for _ in range(ARGUMENTS)],
         ),
+        "search, two words": (
+            "search_words", [{"ledger_id": 1, "limit": 20, "text": f"first{n} last{n}"} for n in range(11, 11 + ARGUMENTS)]
+        ),
+        "search, frequent words": ("search_words", [{"ledger_id": 1, "limit": 20, "text": "com user"}] * ARGUMENTS),
+        "search, a reference": (
+            "search_references", [{"ledger_id": 1, "limit": 20, "text": f"INV-{n}"} for n in range(11, 11 + ARGUMENTS)]
+        ),
     }
 
 
