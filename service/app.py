@@ -36,6 +36,7 @@ from service.repository.accounts import AccountRepository
 from service.repository.entries import EntryRepository
 from service.repository.health import HealthRepository
 from service.repository.keys import KeyRepository
+from service.repository.listener import Listener
 from service.repository.migrate import find_migrations
 from service.repository.pool import Pool
 from service.repository.posting import PostingRepository
@@ -66,6 +67,7 @@ class Application:
             timeout_s=config.timeout_s,
         )
         queries = Queries(sql_folder() / "queries")
+        self._listener = Listener(config.database_url, self._pool, queries)
         key_repository = KeyRepository(self._pool, queries)
         self._posting = Posting(
             PostingRepository(self._pool, queries), capacity=config.posting_queue, longest_s=config.timeout_s
@@ -102,6 +104,7 @@ class Application:
         """Begin to connect to the database, and start the background tasks."""
         self._pool.open()
         self._tasks.spawn("posting lane", self._posting.run_lane)
+        self._tasks.spawn("listener", self._listener.run)
         return self
 
     def check(self, timeout_s: float) -> None:

@@ -96,8 +96,8 @@ class Config:
 
     @property
     def connections(self) -> int:
-        """How many database connections all workers may hold together."""
-        return self.workers * self.db_max_open
+        """How many database connections all workers may hold together: each its pool, and one that listens."""
+        return self.workers * (self.db_max_open + 1)
 
     def shown(self) -> dict[str, object]:
         """The settings under their names, with secrets masked: fit for a screen or a log."""

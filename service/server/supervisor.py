@@ -167,8 +167,8 @@ def _check_connections(config: Config, url: str) -> None:
 def too_many_connections(config: Config, granted: int) -> str:
     """The sentence for pools that are larger together than what the server grants."""
     return (
-        f"LEDGERD_WORKERS={config.workers} × LEDGERD_DB_MAX_OPEN={config.db_max_open} is {config.connections} connections,"
-        f" but the server grants {granted}: lower one of them, or raise its max_connections"
+        f"LEDGERD_WORKERS={config.workers} × (LEDGERD_DB_MAX_OPEN={config.db_max_open} + 1) is {config.connections}"
+        f" connections, but the server grants {granted}: lower one of them, or raise its max_connections"
     )
 
 
