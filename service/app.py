@@ -13,6 +13,8 @@ from service.api.entries import EntryHandlers
 from service.api.export import ExportHandlers
 from service.api.health import HealthHandlers
 from service.api.hot import hot_routes
+from service.api.keys import KeyHandlers
+from service.api.ledgers import LedgerHandlers
 from service.api.problem import problem
 from service.api.routes import public_paths
 from service.api.search import SearchHandlers
@@ -25,8 +27,10 @@ from service.concurrency.spawn import Tasks
 from service.config import Config
 from service.errors import ConfigurationError
 from service.ledger.accounts import Accounts
+from service.ledger.authenticator import Authenticator
 from service.ledger.entries import Entries
 from service.ledger.keys import Keys
+from service.ledger.ledgers import Ledgers
 from service.ledger.posting import Posting
 from service.ledger.search import Search
 from service.ledger.transfers import Transfers
@@ -36,6 +40,7 @@ from service.repository.accounts import AccountRepository
 from service.repository.entries import EntryRepository
 from service.repository.health import HealthRepository
 from service.repository.keys import KeyRepository
+from service.repository.ledgers import LedgerRepository
 from service.repository.listener import Listener
 from service.repository.migrate import find_migrations
 from service.repository.pool import Pool
@@ -68,14 +73,17 @@ class Application:
         )
         queries = Queries(sql_folder() / "queries")
         self._listener = Listener(config.database_url, self._pool, queries)
-        key_repository = KeyRepository(self._pool, queries)
+        self._key_repository = KeyRepository(self._pool, queries)
+        self._authenticator = Authenticator(self._key_repository, proved_within=self._listener.proved_within)
+        self._listener.on("ledgerd_keys", self._authenticator.drop)
+        self._listener.on_lost(self._authenticator.drop_all)
         self._posting = Posting(
             PostingRepository(self._pool, queries), capacity=config.posting_queue, longest_s=config.timeout_s
         )
         self._tasks = Tasks(background())
         self._draining = False
         self._health = HealthRepository(self._pool, queries, find_migrations(sql_folder() / "migrations"))
-        cursors = Cursors(lambda ctx: key_repository.find_secret(ctx, "cursor"))
+        cursors = Cursors(lambda ctx: self._key_repository.find_secret(ctx, "cursor"))
         users = UserHandlers(Users(UserRepository(self._pool, queries)), cursors)
         ledger_accounts = Accounts(AccountRepository(self._pool, queries))
         accounts = AccountHandlers(ledger_accounts, cursors)
@@ -83,16 +91,18 @@ class Application:
         ledger_transfers = Transfers(TransferRepository(self._pool, queries), self._posting.post)
         transfers = TransferHandlers(ledger_transfers, cursors)
         exports = ExportHandlers(ledger_transfers, Streams(most=STREAMS_AT_ONCE, longest_s=config.export_timeout_s))
+        ledgers = LedgerHandlers(Ledgers(LedgerRepository(self._pool, queries)), cursors)
+        keys = KeyHandlers(Keys(self._key_repository), cursors)
         search = SearchHandlers(Search(SearchRepository(self._pool, queries), config.search_timeout_s))
         probes = HealthHandlers(self._health.check, lambda: self._draining)
         queries.check_all_taken()
-        resources = (users, accounts, entries, transfers, exports, search, probes)
+        resources = (users, accounts, entries, transfers, exports, search, ledgers, keys, probes)
         self.routes = [route for handlers in resources for route in handlers.routes()]
         self._wsgi = chain(
             hot_routes(create_flask(self.routes), self.routes),
             public_paths=public_paths(self.routes),
             render=problem,
-            authenticate=Keys(key_repository).authenticate,
+            authenticate=self._authenticator.authenticate,
             longest_s=config.timeout_s,
             cors_origins=config.cors_origins,
         )
@@ -105,6 +115,7 @@ class Application:
         self._pool.open()
         self._tasks.spawn("posting lane", self._posting.run_lane)
         self._tasks.spawn("listener", self._listener.run)
+        self._tasks.spawn("key uses", lambda ctx: self._authenticator.uses.run(ctx, self._key_repository))
         return self
 
     def check(self, timeout_s: float) -> None:
@@ -128,9 +139,22 @@ class Application:
 @contextmanager
 def open_keys(database_url: str) -> Iterator[Keys]:
     """The key service alone, for commands: one connection, closed at the end."""
+    with _open_pool(database_url) as pool:
+        yield Keys(KeyRepository(pool, Queries(sql_folder() / "queries")))
+
+
+@contextmanager
+def open_ledgers(database_url: str) -> Iterator[Ledgers]:
+    """The ledgers alone, likewise."""
+    with _open_pool(database_url) as pool:
+        yield Ledgers(LedgerRepository(pool, Queries(sql_folder() / "queries")))
+
+
+@contextmanager
+def _open_pool(database_url: str) -> Iterator[Pool]:
     pool = Pool(database_url, max_open=1, min_idle=0, max_lifetime_s=300, max_idle_s=300, timeout_s=30)
     pool.open()
     try:
-        yield Keys(KeyRepository(pool, Queries(sql_folder() / "queries")))
+        yield pool
     finally:
         pool.close(5)
