@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from service.api.answers import KeyAnswer, KeyPage, NewKeyAnswer
@@ -12,10 +13,11 @@ from service.api.parameters import MADE, PAGE
 from service.api.representation import show_key
 from service.api.routes import Parameter, Route
 from service.api.schemas import KeyInput, RotationInput, load
-from service.errors import FieldError, Forbidden, InvalidInput
+from service.errors import FieldError, Forbidden, InvalidInput, NotFound
 from service.ledger.grants import Grant
 from service.ledger.keys import Keys, NewKey
 
+_ID = re.compile(r"[0-9a-f]{12}", re.ASCII)
 _SHOWN_ONCE = MADE | {"Cache-Control": "`no-store`: the answer holds a secret"}
 
 
@@ -78,17 +80,24 @@ class KeyHandlers:
 
     def find(self, call: Call, key_id: str) -> Answer:
         """One key."""
-        return Answer(show_key(self._keys.find(call.ctx, key_id, by=call.principal)))
+        return Answer(show_key(self._keys.find(call.ctx, _key_id(key_id), by=call.principal)))
 
     def revoke(self, call: Call, key_id: str) -> Answer:
         """204, also when it was revoked before. A key may revoke itself."""
-        self._keys.revoke(call.ctx, key_id, by=call.principal)
+        self._keys.revoke(call.ctx, _key_id(key_id), by=call.principal)
         return Answer(None, 204)
 
     def rotate(self, call: Call, key_id: str) -> Answer:
         """201 with the key that follows, its secret, and where it is."""
-        values = load(self._rotation, read_object(call.environ))
-        return _shown_once(self._keys.rotate(call.ctx, key_id, by=call.principal, overlap_s=values["overlap_s"]))
+        old, values = _key_id(key_id), load(self._rotation, read_object(call.environ))
+        return _shown_once(self._keys.rotate(call.ctx, old, by=call.principal, overlap_s=values["overlap_s"]))
+
+
+def _key_id(text: str) -> str:
+    """An id out of a path. Raises NotFound for what cannot be one."""
+    if _ID.fullmatch(text):
+        return text
+    raise NotFound(f"No API key {text[:40]!r}: ids are 12 hexadecimal digits.")
 
 
 def _shown_once(made: NewKey) -> Answer:

@@ -29,10 +29,16 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """The rate of a key that has none of its own; None is no limit."""
+    """The rate limit of a key that has none of its own; None is no limit."""
 
-    rate_per_s: int | None = None
+    rate_per_s: float | None = None
     burst: int | None = None
+
+    def of(self, rate_per_s: int | None, burst: int | None) -> tuple[float | None, int | None]:
+        """The rate and the burst of a key that is given these; a burst that is missing beside a rate is that of a second."""
+        if burst is None:
+            burst = self.burst if rate_per_s is None else rate_per_s
+        return self.rate_per_s if rate_per_s is None else rate_per_s, burst
 
 
 def check_grant(giver: Principal, grant: Grant, defaults: Defaults) -> None:
@@ -48,8 +54,7 @@ def _excesses(giver: Principal, grant: Grant, defaults: Defaults) -> Iterator[Fi
         yield FieldError("debit_accounts", "expected some of the accounts that this key may debit itself")
     if giver.expires_at is not None and (grant.expires_at is None or grant.expires_at > giver.expires_at):
         yield FieldError("expires_at", f"this key itself ends at {giver.expires_at.isoformat()}")
-    for name in ("rate_per_s", "burst"):
-        own = getattr(giver, name) or getattr(defaults, name)
-        given = getattr(grant, name) or getattr(defaults, name)
-        if own is not None and (given is None or given > own):
-            yield FieldError(name, f"this key itself has {own}")
+    own, given = defaults.of(giver.rate_per_s, giver.burst), defaults.of(grant.rate_per_s, grant.burst)
+    for name, most, wanted in zip(("rate_per_s", "burst"), own, given, strict=True):
+        if most is not None and (wanted is None or wanted > most):
+            yield FieldError(name, f"this key itself has {most:g}")

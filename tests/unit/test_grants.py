@@ -63,17 +63,33 @@ def test_no_key_outlives_the_one_that_made_it(given: datetime | None, gives: boo
 
 
 @pytest.mark.parametrize(
-    ("own", "server", "given", "gives"),
+    ("own", "server", "given", "refused"),
     [
-        (10, None, 10, True), (10, None, 11, False), (10, None, None, False), (10, 5, None, True), (None, 5, None, True),
-        (None, 5, 5, True), (None, 5, 6, False), (None, None, 1_000_000, True), (None, None, None, True),
+        ((10, 20), (None, None), (10, 20), []),
+        ((10, 20), (None, None), (11, 20), ["rate_per_s"]),
+        ((10, 20), (None, None), (10, 21), ["burst"]),
+        ((10, 20), (None, None), (None, None), ["rate_per_s", "burst"]),
+        ((10, 20), (5, 20), (None, None), []),
+        ((10, 20), (11, 20), (None, None), ["rate_per_s"]),
+        ((None, None), (5, 9), (5, 9), []),
+        ((None, None), (5, 9), (6, 10), ["rate_per_s", "burst"]),
+        ((None, None), (5, 9), (None, None), []),
+        ((None, None), (None, None), (1_000_000, 1_000_000), []),
+        ((10, None), (100, 100), (10, 11), ["burst"]),
+        ((10, None), (100, 100), (None, None), ["rate_per_s", "burst"]),
+        ((10, 20), (100, 100), (9, None), []),
+        ((10, 5), (100, 100), (9, None), ["burst"]),
+        ((None, 5), (100, 100), (None, 5), []),
     ],
 )
-def test_a_rate_is_at_most_the_givers(own: int | None, server: int | None, given: int | None, gives: bool) -> None:
-    """A key without a rate of its own has the server's."""
-    for name in ("rate_per_s", "burst"):
-        giver, defaults = replace(PLAIN, **{name: own}), Defaults(**{name: server})
-        assert blamed(giver, Grant(scopes=("read",), **{name: given}), defaults) == ([] if gives else [name])
+def test_a_rate_is_at_most_the_givers(
+    own: tuple[int | None, int | None], server: tuple[int | None, int | None], given: tuple[int | None, int | None],
+    refused: list[str],
+) -> None:
+    """A key without a rate of its own has the server's; a burst that is missing beside a rate is that of a second."""
+    giver = replace(PLAIN, rate_per_s=own[0], burst=own[1])
+    grant = Grant(scopes=("read",), rate_per_s=given[0], burst=given[1])
+    assert blamed(giver, grant, Defaults(*server)) == refused
 
 
 def test_an_operator_gives_anything() -> None:
