@@ -19,6 +19,7 @@ from service.repository.listener import Listener
 from service.repository.pool import Pool
 from service.repository.queries import Queries, sql_folder
 from tests.conftest import TestServer
+from tests.core.leaks import snapshot
 from tests.integration.conftest import open_pool
 from tests.proxy import Proxy
 from tests.serving import stopped, wait_until
@@ -182,6 +183,25 @@ def test_the_end_is_prompt_and_leaves_no_session(database_url: str, pool: Pool, 
         heard.wait_proved()
         assert db.execute(f"SELECT count(*) {LISTENERS}").fetchone() == (1,)
     wait_until(lambda: db.execute(f"SELECT count(*) {LISTENERS}").fetchone() == (0,), 10)
+
+
+def test_an_outage_leaves_nothing_behind(database_url: str) -> None:
+    """Neither a thread nor a socket of an attempt, of a connection that was cut, or of one that could not listen."""
+    with open_pool(database_url, max_open=1) as pool, Proxy(database_url) as proxy:
+        with pool.connection(background()):
+            pass
+        before = snapshot()
+        with listening(proxy.url, pool) as heard:
+            heard.wait_proved()
+            for fault in ("refusing", "mute"):
+                losses = heard.losses
+                setattr(proxy, fault, True)
+                proxy.cut_all()
+                wait_until(lambda: heard.losses >= losses + 3, 30)  # noqa: B023
+                setattr(proxy, fault, False)
+            heard.wait_proved()
+        proxy.cut_all()
+        assert before.left_behind() == []
 
 
 def test_beats_without_a_connection_of_the_pool_prove_nothing(database_url: str) -> None:
