@@ -126,7 +126,7 @@ class Keys:
         return self._store.list_keys(ctx, ledger, after=after, limit=limit)
 
     def list_all(self, ctx: Context, ledger: str | None = None) -> Sequence[ApiKey]:
-        """Every key, for a command: of every ledger, or of that of this name."""
+        """Every key, for a command: of every ledger, or of that of this name. Raises NotFound when there is none."""
         return self._store.list_all_keys(ctx, ledger)
 
     def rotate(

@@ -55,9 +55,10 @@ class KeyRepository:
                 return cursor.execute(self._list, page).fetchall()
 
     def list_all_keys(self, ctx: Context, ledger: str | None) -> Sequence[ApiKey]:
-        """Every key, or every one of a ledger, by ledger and in the order of making."""
+        """Every key, or every one of a ledger, by ledger and in the order of making. Raises NotFound for an unknown name."""
         with self._pool.connection(ctx) as conn, conn.cursor(row_factory=args_row(ApiKey)) as cursor:
-            return cursor.execute(self._list_all, {"ledger": ledger}).fetchall()
+            ledger_id = None if ledger is None else self._ledger_id(conn, ledger)
+            return cursor.execute(self._list_all, {"ledger_id": ledger_id}).fetchall()
 
     def create_key(
         self, ctx: Context, ledger: int | str, token: Token, grant: Grant, *, make_ledger: bool

@@ -24,7 +24,7 @@ ORDER BY k.number LIMIT %(limit)s;
 SELECT k.ledger_id, l.name AS ledger, k.id, k.number, k.name, k.scopes, k.debit_accounts, k.rate_per_s, k.burst,
     k.created_at, k.expires_at, k.last_used_at, k.revoked_at, k.replaced_by
 FROM api_keys k JOIN ledgers l ON l.id = k.ledger_id
-WHERE l.name = coalesce(%(ledger)s, l.name)
+WHERE l.id = coalesce(%(ledger_id)s, l.id)
 ORDER BY l.name, k.number;
 
 -- name: create_key

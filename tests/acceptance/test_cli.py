@@ -78,6 +78,9 @@ def test_ledgers_are_made_and_listed(served: Serve) -> None:
     (row,) = json.loads(served.command("ledger", "list", "--json").stdout)
     assert (row["id"], row["name"]) == (1, "shop")
     assert "shop" in served.command("ledger", "list").stdout
+    unknown = served.command("key", "list", "--ledger", "shup")
+    assert (unknown.returncode, unknown.stdout) == (1, "")
+    assert "No ledger 'shup'" in unknown.stderr
     again = served.command("ledger", "create", "shop")
     assert (again.returncode, again.stdout) == (1, "")
     assert "Another ledger has this name." in again.stderr
