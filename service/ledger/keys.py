@@ -48,6 +48,8 @@ class Principal:
     ledger_id: int
     key_id: str
     scopes: frozenset[str]
+    rate_per_s: float | None = None
+    burst: int | None = None
 
     def may(self, scope: str) -> bool:
         """Whether `scope`, a fine one, is granted."""
