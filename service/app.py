@@ -10,11 +10,13 @@ from service.api import create_flask
 from service.api.accounts import AccountHandlers
 from service.api.cursors import Cursors
 from service.api.entries import EntryHandlers
+from service.api.export import ExportHandlers
 from service.api.health import HealthHandlers
 from service.api.hot import hot_routes
 from service.api.problem import problem
 from service.api.routes import public_paths
 from service.api.search import SearchHandlers
+from service.api.streams import Streams
 from service.api.transfers import TransferHandlers
 from service.api.users import UserHandlers
 from service.concurrency.context import background, with_timeout
@@ -47,6 +49,7 @@ from service.repository.search import SearchRepository
 from service.repository.transfers import TransferRepository
 from service.repository.users import UserRepository
 
+STREAMS_AT_ONCE = 2  # each has a connection of the pool for its length
 CLOSE_AT_LEAST_S = 1.0  # the pool gets so long to close, even where the tasks have used up the time
 
 
@@ -85,11 +88,13 @@ class Application:
         ledger_accounts = Accounts(AccountRepository(self._pool, queries))
         accounts = AccountHandlers(ledger_accounts, cursors)
         entries = EntryHandlers(Entries(EntryRepository(self._pool, queries)), ledger_accounts, cursors)
-        transfers = TransferHandlers(Transfers(TransferRepository(self._pool, queries), self._posting.post), cursors)
+        ledger_transfers = Transfers(TransferRepository(self._pool, queries), self._posting.post)
+        transfers = TransferHandlers(ledger_transfers, cursors)
+        exports = ExportHandlers(ledger_transfers, Streams(most=STREAMS_AT_ONCE, longest_s=config.export_timeout_s))
         search = SearchHandlers(Search(SearchRepository(self._pool, queries), config.search_timeout_s))
         probes = HealthHandlers(self._health.check, lambda: self._draining)
         queries.check_all_taken()
-        resources = (users, accounts, entries, transfers, search, probes)
+        resources = (users, accounts, entries, transfers, exports, search, probes)
         self.routes = [route for handlers in resources for route in handlers.routes()]
         self._wsgi = chain(
             hot_routes(create_flask(self.routes), self.routes),

@@ -41,6 +41,7 @@ class Config:
     db_max_idle_s: float = 600.0
     posting_queue: int = 1024
     search_timeout_s: float = 2.0
+    export_timeout_s: float = 3600.0
     cors_origins: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ()
     run_dir: Path = Path("var/run")
@@ -84,6 +85,7 @@ class Config:
             db_max_idle_s=reader.seconds("LEDGERD_DB_MAX_IDLE_S", cls.db_max_idle_s),
             posting_queue=reader.integer("LEDGERD_POSTING_QUEUE", cls.posting_queue, 1, 100_000),
             search_timeout_s=reader.seconds("LEDGERD_SEARCH_TIMEOUT_S", cls.search_timeout_s),
+            export_timeout_s=reader.seconds("LEDGERD_EXPORT_TIMEOUT_S", cls.export_timeout_s),
             cors_origins=tuple(reader.text("LEDGERD_CORS_ORIGINS", "").split()),
             trusted_proxies=tuple(reader.text("LEDGERD_TRUSTED_PROXIES", "").split()),
             rate_limit=rate,

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from service.api.answers import TransferAnswer, TransferPage
 from service.api.body import read_object
 from service.api.calls import Answer, Call, page, path_id
 from service.api.cursors import Cursors
-from service.api.filters import check_order, query_id, query_text, query_time
-from service.api.parameters import FROM, ID, IDEMPOTENCY_KEY, MADE, PAGE, TO
+from service.api.filters import read_wanted
+from service.api.parameters import IDEMPOTENCY_KEY, MADE, PAGE, WANTED
 from service.api.representation import show_transfer
-from service.api.routes import Parameter, Route
+from service.api.routes import Route
 from service.api.schemas import TransferInput, load
 from service.errors import FieldError, InvalidInput
 from service.ledger.money import GREATEST_ID
-from service.ledger.transfers import PostRequest, Transfers, Wanted
+from service.ledger.transfers import PostRequest, Transfers
 
-_ACCOUNT = Parameter("account_id", "from or to which they are", ID)
-_REFERENCE = Parameter("reference", "the reference that they have", {"type": "string", "minLength": 1, "maxLength": 255})
 _KEY = re.compile(r'"([ !#-~]{1,255})"|([!#-~]{1,255})', re.ASCII)
 
 
@@ -37,7 +36,7 @@ class TransferHandlers:
         yield Route(
             method="GET", path="/api/transfers", handler=self.list, scope="transfers:read",
             summary="A page of transfers, newest first; of an account, with a reference, or of a stretch of time",
-            query=(*PAGE, _ACCOUNT, _REFERENCE, FROM, TO), answers={200: TransferPage()},
+            query=(*PAGE, *WANTED), answers={200: TransferPage()},
         )
         yield Route(
             method="POST", path="/api/transfers", handler=self.create, scope="transfers:write",
@@ -56,13 +55,8 @@ class TransferHandlers:
 
     def list(self, call: Call) -> Answer:
         """A page of transfers, newest first, of an account, with a reference, or of a stretch of time."""
-        asked, given = page(call, self._cursors, "transfers", "account_id", "reference", "from", "to")
-        since, until = query_time(given, "from"), query_time(given, "to")
-        check_order(since, until)
-        wanted = Wanted(
-            account_id=query_id(given, "account_id"), reference=query_text(given, "reference", 255),
-            since=since, until=until, before=asked.position or GREATEST_ID,
-        )
+        asked, given = page(call, self._cursors, "transfers", *(parameter.name for parameter in WANTED))
+        wanted = replace(read_wanted(given), before=asked.position or GREATEST_ID)
         rows = self._transfers.list(call.ctx, call.ledger_id, wanted, limit=asked.limit + 1)
         return asked.answer(call.ctx, self._cursors, rows, show_transfer, wanted.position)
 
