@@ -47,9 +47,11 @@ class BucketFile:
         self.secret: bytes = HEADER.unpack_from(self.map)[-1]
 
     def close(self) -> None:
-        """Let go of it. The file stays, for the other processes and the next."""
+        """Let go of it; safe to repeat. The file stays, for the other processes and the next."""
         self.map.close()
-        os.close(self.fd)
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
 
     def _open(self, path: Path) -> int:
         with suppress(FileNotFoundError):

@@ -1,7 +1,8 @@
 """So many requests a second with one key, at fixed times: `python -m tests.acceptance.paced PORT KEY PER_SECOND SECONDS`.
 
 A process of its own, so that it keeps its pace beside a test. It prints what came of them as JSON: how many were
-`let_through`, `refused` (429) and `lost` with their connection, and in how many `seconds`.
+`let_through`, `refused` (429) and `lost` with their connection, in how many `seconds`, and by how many seconds the `latest`
+answer came after its request was due.
 """
 
 from __future__ import annotations
@@ -20,18 +21,20 @@ CONNECT_TRIES = 100
 async def run(port: int, key: str, per_s: float, seconds: float) -> dict[str, float]:
     """The counts."""
     seen: Counter[str] = Counter(let_through=0, refused=0, lost=0)
+    late_s = [0.0]
     request = f"GET /api/users HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n\r\n".encode()
     began = time.monotonic()
     every_s, end = CONNECTIONS / per_s, began + seconds
-    await asyncio.gather(*(_client(port, request, began + n / per_s, every_s, end, seen) for n in range(CONNECTIONS)))
-    return {**seen, "seconds": time.monotonic() - began}
+    await asyncio.gather(*(_client(port, request, began + n / per_s, every_s, end, seen, late_s) for n in range(CONNECTIONS)))
+    return {**seen, "seconds": time.monotonic() - began, "latest": max(late_s)}
 
 
-async def _client(port: int, request: bytes, due: float, every_s: float, end: float, seen: Counter[str]) -> None:
+async def _client(
+    port: int, request: bytes, due: float, every_s: float, end: float, seen: Counter[str], late_s: list[float]
+) -> None:
     connection = None
     while due < end:
         await asyncio.sleep(due - time.monotonic())
-        due += every_s
         connection = connection or await _connect(port)
         try:
             status, goes_on = await asyncio.wait_for(_exchange(*connection, request), ANSWER_S)
@@ -43,6 +46,8 @@ async def _client(port: int, request: bytes, due: float, every_s: float, end: fl
         if not goes_on:
             connection[1].close()
             connection = None
+        late_s.append(time.monotonic() - due)
+        due += every_s
     if connection is not None:
         connection[1].close()
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.client import HttpClient
 from tests.serving import ROOT, Serve, clean_env, descendants, wait_until
 
 RATE, BURST = 100, 20
@@ -46,10 +47,16 @@ def counts(process: subprocess.Popen[str]) -> dict[str, float]:
 
 
 def check(seen: dict[str, float]) -> None:
-    """Burst and rate over the time that it took, within five per cent."""
+    """Burst and rate over the time that it took, within five per cent; less only where the machine itself stood still."""
     allowed = BURST + RATE * seen["seconds"]
-    assert 0.95 * RATE * seen["seconds"] <= seen["let_through"] <= 1.05 * allowed
+    assert seen["let_through"] <= 1.05 * allowed
+    assert seen["let_through"] >= (0.95 if is_undisturbed(seen) else 0.7) * RATE * seen["seconds"]
     assert seen["refused"] > 0
+
+
+def is_undisturbed(seen: dict[str, float]) -> bool:
+    """Whether no request came so late that the bucket can have been full meanwhile."""
+    return seen["latest"] < BURST / RATE
 
 
 @pytest.mark.slow
@@ -57,7 +64,7 @@ def test_four_workers_share_a_limit(limited: Serve) -> None:
     """Ten seconds of 1,000/s at 100/s with a burst of 20: some 1,020 are let through."""
     seen = counts(load(limited, limited.key()))
     check(seen)
-    if seen["seconds"] < SECONDS + 0.3:
+    if is_undisturbed(seen):
         assert 1000 <= seen["let_through"] <= 1070
 
 
@@ -97,6 +104,19 @@ def test_a_stopped_worker_holds_up_no_other(limited: Serve) -> None:
         check(counts(load(limited, key)))
     finally:
         os.kill(stopped, signal.SIGCONT)
+
+
+def test_two_servers_on_one_run_folder_share_a_limit(database_url: str, tmp_path: Path) -> None:
+    """As the two instances of a host do while a release replaces one by the other."""
+    settings = {**SETTINGS, "DATABASE_URL": database_url, "LEDGERD_WORKERS": "2", "LEDGERD_RUN_DIR": str(tmp_path / "run")}
+    limits = {"LEDGERD_RATE_LIMIT": "0.02", "LEDGERD_RATE_BURST": str(BURST)}
+    with Serve(tmp_path / "blue", **settings, **limits) as blue, Serve(tmp_path / "green", **settings, **limits) as green:
+        key = blue.wait_ready().key()
+        clients = [HttpClient(server.wait_ready().port, key) for server in (blue, green)]
+        statuses = [clients[number % 2].call("GET", "/api/users").status for number in range(2 * BURST)]
+        for client in clients:
+            client.close()
+    assert sorted(statuses) == [200] * BURST + [429] * BURST
 
 
 def test_who_a_client_is_in_both_loops(database_url: str, tmp_path: Path) -> None:
