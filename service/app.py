@@ -13,6 +13,7 @@ from service.api.entries import EntryHandlers
 from service.api.export import ExportHandlers
 from service.api.health import HealthHandlers
 from service.api.hot import hot_routes
+from service.api.positions import Positions, carry_positions
 from service.api.problem import problem
 from service.api.routes import public_paths
 from service.api.search import SearchHandlers
@@ -40,11 +41,15 @@ from service.middleware.rate_limit import Taken
 from service.repository.accounts import AccountRepository
 from service.repository.entries import EntryRepository
 from service.repository.health import HealthRepository
+from service.repository.hedging import Hedging
 from service.repository.keys import KeyRepository
 from service.repository.migrate import find_migrations
 from service.repository.pool import Pool
 from service.repository.posting import PostingRepository
 from service.repository.queries import Queries, sql_folder
+from service.repository.reader import Reader
+from service.repository.replica import Replica
+from service.repository.replicas import Replicas
 from service.repository.search import SearchRepository
 from service.repository.transfers import TransferRepository
 from service.repository.users import UserRepository
@@ -62,20 +67,15 @@ class Application:
     def __init__(self, config: Config) -> None:
         if config.database_url is None:
             raise ConfigurationError("DATABASE_URL is not set: `ledgerd serve` sets it for the embedded PostgreSQL")
-        self._pool = Pool(
-            config.database_url,
-            max_open=config.db_max_open,
-            min_idle=config.db_min_idle,
-            max_lifetime_s=config.db_max_lifetime_s,
-            max_idle_s=config.db_max_idle_s,
-            timeout_s=config.timeout_s,
-        )
+        self._tasks = Tasks(background())
+        self._pool = _pool(config, config.database_url)
         queries = Queries(sql_folder() / "queries")
+        self._replicas = _replicas(config, self._pool, queries)
+        reader = self._reader = Reader(self._pool, queries, self._replicas, Hedging(config.hedge_after_s))
         key_repository = KeyRepository(self._pool, queries)
         self._posting = Posting(
             PostingRepository(self._pool, queries), capacity=config.posting_queue, longest_s=config.timeout_s
         )
-        self._tasks = Tasks(background())
         self._draining = False
         self._health = HealthRepository(self._pool, queries, find_migrations(sql_folder() / "migrations"))
         self._limiter = Limiter(
@@ -84,20 +84,20 @@ class Application:
             address_limit=Limit(config.address_rate_limit, config.address_rate_burst),
         )
         cursors = Cursors(lambda ctx: key_repository.find_secret(ctx, "cursor"))
-        users = UserHandlers(Users(UserRepository(self._pool, queries)), cursors)
-        ledger_accounts = Accounts(AccountRepository(self._pool, queries))
+        users = UserHandlers(Users(UserRepository(self._pool, reader, queries)), cursors)
+        ledger_accounts = Accounts(AccountRepository(self._pool, reader, queries))
         accounts = AccountHandlers(ledger_accounts, cursors)
-        entries = EntryHandlers(Entries(EntryRepository(self._pool, queries)), ledger_accounts, cursors)
-        ledger_transfers = Transfers(TransferRepository(self._pool, queries), self._posting.post)
+        entries = EntryHandlers(Entries(EntryRepository(reader, queries)), ledger_accounts, cursors)
+        ledger_transfers = Transfers(TransferRepository(self._pool, reader, queries), self._posting.post)
         transfers = TransferHandlers(ledger_transfers, cursors)
         exports = ExportHandlers(ledger_transfers, Streams(most=STREAMS_AT_ONCE, longest_s=config.export_timeout_s))
-        search = SearchHandlers(Search(SearchRepository(self._pool, queries), config.search_timeout_s))
+        search = SearchHandlers(Search(SearchRepository(reader, queries), config.search_timeout_s))
         probes = HealthHandlers(self._health.check, lambda: self._draining)
         queries.check_all_taken()
         resources = (users, accounts, entries, transfers, exports, search, probes)
         self.routes = [route for handlers in resources for route in handlers.routes()]
         self._wsgi = chain(
-            hot_routes(create_flask(self.routes), self.routes),
+            carry_positions(hot_routes(create_flask(self.routes), self.routes), Positions(cursors)),
             public_paths=public_paths(self.routes),
             render=problem,
             authenticate=Keys(key_repository).authenticate,
@@ -116,8 +116,11 @@ class Application:
 
     def open(self) -> Application:
         """Begin to connect to the database, and start the background tasks."""
-        self._pool.open()
+        for pool in self._pools():
+            pool.open()
         self._tasks.spawn("posting lane", self._posting.run_lane)
+        if self._replicas.all:
+            self._tasks.spawn("replicas", self._replicas.run)
         return self
 
     def check(self, timeout_s: float) -> None:
@@ -134,9 +137,31 @@ class Application:
         end = monotonic() + timeout_s
         self._posting.close()
         left = self._tasks.stop(timeout_s)
-        self._pool.close(max(end - monotonic(), CLOSE_AT_LEAST_S))
+        for pool in self._pools():
+            pool.close(max(end - monotonic(), CLOSE_AT_LEAST_S))
+        if not self._reader.close(max(end - monotonic(), CLOSE_AT_LEAST_S)):
+            left.append("reads that lost a race")
         self._limiter.close()
         return left
+
+    def _pools(self) -> list[Pool]:
+        return [self._pool, *(replica.pool for replica in self._replicas.all)]
+
+
+def _pool(config: Config, url: str) -> Pool:
+    return Pool(
+        url,
+        max_open=config.db_max_open,
+        min_idle=config.db_min_idle,
+        max_lifetime_s=config.db_max_lifetime_s,
+        max_idle_s=config.db_max_idle_s,
+        timeout_s=config.timeout_s,
+    )
+
+
+def _replicas(config: Config, primary: Pool, queries: Queries) -> Replicas:
+    replicas = [Replica(str(number), _pool(config, url)) for number, url in enumerate(config.replica_urls, 1)]
+    return Replicas(primary, replicas, queries, max_lag_s=config.replica_max_lag_s)
 
 
 @contextmanager

@@ -24,3 +24,4 @@ WANTED = (
 )
 MADE = {"Location": "the path of what was made"}
 TAGGED = {"ETag": "its version, for `If-Match`"}
+WRITTEN = {"Ledger-Position": "where the ledger stands after this write; a read that brings it sees the write"}

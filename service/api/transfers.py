@@ -12,7 +12,8 @@ from service.api.body import read_object
 from service.api.calls import Answer, Call, page, path_id
 from service.api.cursors import Cursors
 from service.api.filters import read_wanted
-from service.api.parameters import IDEMPOTENCY_KEY, MADE, PAGE, WANTED
+from service.api.parameters import IDEMPOTENCY_KEY, MADE, PAGE, WANTED, WRITTEN
+from service.api.positions import HEADER, Positions
 from service.api.representation import show_transfer
 from service.api.routes import Route
 from service.api.schemas import TransferInput, load
@@ -29,6 +30,7 @@ class TransferHandlers:
     def __init__(self, transfers: Transfers, cursors: Cursors) -> None:
         self._transfers = transfers
         self._cursors = cursors
+        self._positions = Positions(cursors)
         self._input = TransferInput()
 
     def routes(self) -> Iterable[Route]:
@@ -42,7 +44,7 @@ class TransferHandlers:
             method="POST", path="/api/transfers", handler=self.create, scope="transfers:write",
             summary="Post a transfer; with an `Idempotency-Key`, once for ever", headers=(IDEMPOTENCY_KEY,),
             body=self._input, answers={201: TransferAnswer(), 200: TransferAnswer()},
-            answer_headers=MADE | {"Idempotency-Replayed": "`true` where the key had posted it before (200)"},
+            answer_headers=MADE | WRITTEN | {"Idempotency-Replayed": "`true` where the key had posted it before (200)"},
             errors=(
                 "not_found", "version_mismatch", "insufficient_funds", "asset_mismatch", "account_closed", "account_frozen",
                 "same_account", "limit_exceeded", "idempotency_key_reused", "overloaded", "outcome_unknown",
@@ -65,10 +67,10 @@ class TransferHandlers:
         values = load(self._input, read_object(call.environ))
         request = PostRequest(ledger_id=call.ledger_id, key=idempotency_key(call.environ), **values)
         posted = self._transfers.create(call.ctx, request)
-        where = f"/api/transfers/{posted.transfer.id}"
+        headers = {"Location": f"/api/transfers/{posted.transfer.id}", HEADER: self._positions.tell(call, posted.position)}
         if posted.replayed:
-            return Answer(show_transfer(posted.transfer), 200, Location=where, Idempotency_Replayed="true")
-        return Answer(show_transfer(posted.transfer), 201, Location=where)
+            return Answer(show_transfer(posted.transfer), 200, **headers, Idempotency_Replayed="true")
+        return Answer(show_transfer(posted.transfer), 201, **headers)
 
     def find(self, call: Call, transfer_id: str) -> Answer:
         """One transfer."""
