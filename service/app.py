@@ -33,10 +33,16 @@ from service.ledger.entries import Entries
 from service.ledger.keys import Keys
 from service.ledger.ledgers import Ledgers
 from service.ledger.posting import Posting
+from service.ledger.principal import Principal
 from service.ledger.search import Search
 from service.ledger.transfers import Transfers
 from service.ledger.users import Users
+from service.limits.bucket import Limit
+from service.limits.file import BucketFile
+from service.limits.limiter import Limiter
+from service.limits.table import Table
 from service.middleware.chain import chain
+from service.middleware.rate_limit import Taken
 from service.repository.accounts import AccountRepository
 from service.repository.entries import EntryRepository
 from service.repository.health import HealthRepository
@@ -83,6 +89,11 @@ class Application:
         )
         self._draining = False
         self._health = HealthRepository(self._pool, queries, find_migrations(sql_folder() / "migrations"))
+        self._limiter = Limiter(
+            Table(BucketFile(config.run_dir)),
+            key_limit=Limit(config.rate_limit, config.rate_burst),
+            address_limit=Limit(config.address_rate_limit, config.address_rate_burst),
+        )
         cursors = Cursors(lambda ctx: self._key_repository.find_secret(ctx, "cursor"))
         users = UserHandlers(Users(UserRepository(self._pool, reader, queries)), cursors)
         ledger_accounts = Accounts(AccountRepository(self._pool, reader, queries))
@@ -105,10 +116,16 @@ class Application:
             authenticate=self._authenticator.authenticate,
             longest_s=config.timeout_s,
             cors_origins=config.cors_origins,
+            trusted_proxies=config.trusted_proxies,
+            take_key=self._take_of_key,
+            address_buckets=self._limiter,
         )
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         return self._wsgi(environ, start_response)
+
+    def _take_of_key(self, principal: Principal) -> Taken:
+        return self._limiter.take_key(principal.key_id, principal.rate_per_s, principal.burst)
 
     def open(self) -> Application:
         """Begin to connect to the database, and start the background tasks."""
@@ -139,6 +156,7 @@ class Application:
             pool.close(max(end - monotonic(), CLOSE_AT_LEAST_S))
         if not self._reader.close(max(end - monotonic(), CLOSE_AT_LEAST_S)):
             left.append("reads that lost a race")
+        self._limiter.close()
         return left
 
     def _pools(self) -> list[Pool]:

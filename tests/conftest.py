@@ -87,7 +87,8 @@ def fresh_database(server: TestServer, template: str) -> Iterator[str]:
 @pytest.fixture
 def config(database_url: str, tmp_path: Path) -> Config:
     """A configuration on the test's database."""
-    return Config(database_url=database_url, data_dir=tmp_path, db_min_idle=1, db_max_open=8, log_level="warning")
+    folders = {"data_dir": tmp_path, "run_dir": tmp_path / "run"}
+    return Config(database_url=database_url, **folders, db_min_idle=1, db_max_open=8, log_level="warning")
 
 
 @pytest.fixture

@@ -93,11 +93,8 @@ class Authenticator:
         self.drop = self._cache.drop
         self.drop_all = self._cache.drop_all
 
-    def authenticate(self, ctx: Context, token: str, before_lookup: Callable[[], None] = lambda: None) -> Principal:
-        """Who holds `token`. Raises Unauthenticated, the same for every reason.
-
-        `before_lookup` is called before the database is asked, and may raise: it bounds what refusals cost.
-        """
+    def authenticate(self, ctx: Context, token: str) -> Principal:
+        """Who holds `token`. Raises Unauthenticated, the same for every reason."""
         match = _TOKEN.fullmatch(token)
         key_id, secret = _NO_TOKEN if match is None else match.groups()
         secret_hash = hashlib.sha256(secret.encode()).digest()
@@ -108,7 +105,6 @@ class Authenticator:
             principal = kept.principal
         else:
             self._on_lookup(False)
-            before_lookup()
             principal = self._look_up(ctx, key_id, secret_hash)
         self.uses.note(principal, now)
         return principal

@@ -148,23 +148,6 @@ def _last_of(keys: Authenticator, table: Credentials, stem: str) -> str:
     raise AssertionError(stem)
 
 
-def test_who_bounds_refusals_is_asked_before_the_database() -> None:
-    """It may raise, and then nothing is looked up; a kept key passes without it."""
-    table = Credentials()
-    keys = Authenticator(table, proved_within=lambda _: True)
-    token = table.add()
-    keys.authenticate(background(), token)
-
-    def refuse() -> None:
-        raise Unavailable("too many")
-
-    keys.authenticate(background(), token, refuse)
-    for other in refusals(table).values():
-        with pytest.raises(Unavailable):
-            keys.authenticate(background(), other, refuse)
-    assert table.asked == 1
-
-
 def test_each_token_is_told_as_a_hit_or_a_miss() -> None:
     """For whoever counts."""
     table, told = Credentials(), []
