@@ -12,6 +12,7 @@ from service.api.cursors import Cursors
 from service.api.entries import EntryHandlers
 from service.api.health import HealthHandlers
 from service.api.hot import hot_routes
+from service.api.metrics import MetricsHandlers
 from service.api.problem import problem
 from service.api.routes import public_paths
 from service.api.transfers import TransferHandlers
@@ -38,6 +39,8 @@ from service.repository.posting import PostingRepository
 from service.repository.queries import Queries, sql_folder
 from service.repository.transfers import TransferRepository
 from service.repository.users import UserRepository
+from service.telemetry.facade import Telemetry
+from service.telemetry.readers import Readers
 
 CLOSE_AT_LEAST_S = 1.0  # the pool gets so long to close, even where the tasks have used up the time
 
@@ -51,6 +54,8 @@ class Application:
     def __init__(self, config: Config) -> None:
         if config.database_url is None:
             raise ConfigurationError("DATABASE_URL is not set: `ledgerd serve` sets it for the embedded PostgreSQL")
+        self.telemetry = Telemetry(log_level=config.log_level, metrics=config.metrics == "on")
+        metrics = self.telemetry.metrics
         self._pool = Pool(
             config.database_url,
             max_open=config.db_max_open,
@@ -62,7 +67,10 @@ class Application:
         queries = Queries(sql_folder() / "queries")
         key_repository = KeyRepository(self._pool, queries)
         self._posting = Posting(
-            PostingRepository(self._pool, queries), capacity=config.posting_queue, longest_s=config.timeout_s
+            PostingRepository(self._pool, queries),
+            capacity=config.posting_queue,
+            longest_s=config.timeout_s,
+            on_batch=self.telemetry.batch_ended,
         )
         self._tasks = Tasks(background())
         self._draining = False
@@ -72,18 +80,25 @@ class Application:
         ledger_accounts = Accounts(AccountRepository(self._pool, queries))
         accounts = AccountHandlers(ledger_accounts, cursors)
         entries = EntryHandlers(Entries(EntryRepository(self._pool, queries)), ledger_accounts, cursors)
-        transfers = TransferHandlers(Transfers(TransferRepository(self._pool, queries), self._posting.post), cursors)
+        post = metrics.counting(self._posting.post)
+        transfers = TransferHandlers(Transfers(TransferRepository(self._pool, queries), post), cursors)
         probes = HealthHandlers(self._health.check, lambda: self._draining)
+        shown = MetricsHandlers(metrics.render, Readers(config.metrics_from).include)
         queries.check_all_taken()
         self.routes = [route for handlers in (users, accounts, entries, transfers, probes) for route in handlers.routes()]
+        self.routes += shown.routes() if metrics.on else ()
         self._wsgi = chain(
             hot_routes(create_flask(self.routes), self.routes),
             public_paths=public_paths(self.routes),
             render=problem,
-            authenticate=Keys(key_repository).authenticate,
+            authenticate=Keys(key_repository, on_lookup=metrics.cache_lookup("api_keys")).authenticate,
             longest_s=config.timeout_s,
             cors_origins=config.cors_origins,
+            sample=self.telemetry.sample,
+            began=metrics.request_began,
+            ended=self.telemetry.observers(),
         )
+        self.telemetry.watch(queue=self._posting.statistics, pool=self._pool.statistics, tasks=self._tasks.statuses)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         return self._wsgi(environ, start_response)
@@ -92,6 +107,7 @@ class Application:
         """Begin to connect to the database, and start the background tasks."""
         self._pool.open()
         self._tasks.spawn("posting lane", self._posting.run_lane)
+        self._tasks.spawn("metrics", self.telemetry.metrics.run)
         return self
 
     def check(self, timeout_s: float) -> None:
@@ -108,6 +124,7 @@ class Application:
         end = monotonic() + timeout_s
         self._posting.close()
         left = self._tasks.stop(timeout_s)
+        self.telemetry.close(max(end - monotonic(), 0.0))
         self._pool.close(max(end - monotonic(), CLOSE_AT_LEAST_S))
         return left
 

@@ -10,6 +10,7 @@ import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from ipaddress import ip_network
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -37,6 +38,8 @@ class Config:
     db_max_idle_s: float = 600.0
     posting_queue: int = 1024
     cors_origins: tuple[str, ...] = ()
+    metrics: str = "on"
+    metrics_from: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
     postgres_bin: Path | None = None
 
     @classmethod
@@ -69,6 +72,8 @@ class Config:
             db_max_idle_s=reader.seconds("LEDGERD_DB_MAX_IDLE_S", cls.db_max_idle_s),
             posting_queue=reader.integer("LEDGERD_POSTING_QUEUE", cls.posting_queue, 1, 100_000),
             cors_origins=tuple(reader.text("LEDGERD_CORS_ORIGINS", "").split()),
+            metrics=reader.text("LEDGERD_METRICS", cls.metrics).lower(),
+            metrics_from=tuple(reader.text("LEDGERD_METRICS_FROM", " ".join(cls.metrics_from)).split()),
             postgres_bin=Path(path) if (path := reader.text("LEDGERD_POSTGRES_BIN", "")) else None,
         )
         return config, [*reader.problems, *config.problems()]
@@ -88,6 +93,11 @@ class Config:
         for origin in self.cors_origins:
             if origin != "*" and urlsplit(origin).scheme not in ("http", "https"):
                 found.append(f"LEDGERD_CORS_ORIGINS: {origin!r} is no origin; expected such as https://app.example.com")
+        if self.metrics not in ("on", "off"):
+            found.append(f"LEDGERD_METRICS={self.metrics!r}: expected on or off")
+        for network in self.metrics_from:
+            if not _is_network(network):
+                found.append(f"LEDGERD_METRICS_FROM: {network!r} is no network; expected such as 10.0.0.0/8, 192.0.2.7 or ::1")
         return found
 
     @property
@@ -127,6 +137,14 @@ def _is_postgres_url(url: str) -> bool:
         return urlsplit(url).scheme in ("postgresql", "postgres")
     except ValueError:  # an address in brackets that is none
         return False
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ip_network(text)
+    except ValueError:  # no address, or one with bits beside its prefix
+        return False
+    return True
 
 
 def default_data_dir() -> Path:

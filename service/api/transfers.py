@@ -66,7 +66,8 @@ class TransferHandlers:
     def create(self, call: Call) -> Answer:
         """201 with the transfer; 200 and `Idempotency-Replayed: true` when its key had posted it before."""
         values = load(self._input, read_object(call.environ))
-        request = PostRequest(ledger_id=call.ledger_id, key=idempotency_key(call.environ), **values)
+        key = idempotency_key(call.environ)
+        request = PostRequest(ledger_id=call.ledger_id, key=key, trace_parent=call.trace_parent, **values)
         posted = self._transfers.create(call.ctx, request)
         where = f"/api/transfers/{posted.transfer.id}"
         if posted.replayed:

@@ -66,10 +66,16 @@ class KeyStore(Protocol):
 
 
 class Keys:
-    """Makes, checks and revokes API keys."""
+    """Makes, checks and revokes API keys. `on_lookup` is told of each look at what is kept: True where it was found there."""
 
-    def __init__(self, store: KeyStore, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(
+        self,
+        store: KeyStore,
+        clock: Callable[[], float] = monotonic,
+        on_lookup: Callable[[bool], None] = lambda _was_hit: None,
+    ) -> None:
         self._store = store
+        self._on_lookup = on_lookup
         self._clock = clock
         self._lock = Lock()
         self._kept: OrderedDict[str, tuple[float, Sequence[ApiKey]]] = OrderedDict()
@@ -109,12 +115,14 @@ class Keys:
             now = self._clock()
             kept = self._kept.get(key_id)
             if kept is not None and now - kept[0] < KEPT_S:
+                self._on_lookup(True)
                 return kept[1]
             with self._lock:
                 under_way = self._lookups.get(key_id)
                 if under_way is None:
                     mine = self._lookups[key_id] = _Lookup()
             if under_way is None:
+                self._on_lookup(False)
                 return self._look_up(ctx, key_id, mine, now)
             if (found := under_way.wait(ctx)) is not None:
                 return found

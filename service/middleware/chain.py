@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from wsgiref.types import WSGIApplication
 
 from service.concurrency.context import Context
-from service.middleware.access_log import access_log
 from service.middleware.authentication import authentication
 from service.middleware.body_limit import body_limit
 from service.middleware.cors import cors
 from service.middleware.deadline import deadline
 from service.middleware.environ import Middleware, Render
+from service.middleware.observation import Ended, observation
 from service.middleware.recovery import recovery
 from service.middleware.request_id import request_id
 from service.middleware.request_target import request_target
+from service.middleware.tracing import Sample, tracing
 
 
 def chain(
@@ -25,11 +26,15 @@ def chain(
     public_paths: Collection[str],
     longest_s: float,
     cors_origins: Collection[str],
+    sample: Sample,
+    began: Callable[[], None],
+    ended: Sequence[Ended],
 ) -> WSGIApplication:
     """`app` inside all of them."""
     layers: list[Middleware] = [
         request_id,
-        access_log,
+        tracing(sample),
+        observation(began, ended),
         cors(cors_origins),
         recovery(render),
         request_target,

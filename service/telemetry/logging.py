@@ -1,30 +1,33 @@
-"""Structured logs: one JSON object a line on standard error."""
+"""Structured logs: one JSON object a line on standard error, by structlog, also for what uses the standard library's loggers.
+
+A line break or another control character in a value is escaped by JSON, so nothing that a client sends can begin a line.
+"""
 
 from __future__ import annotations
 
 import json
 import logging
-import sys
-from datetime import UTC, datetime
+import time
+import traceback
+from functools import partial
+from typing import Any, Protocol, cast
 
+import orjson
+import structlog
+from structlog.typing import EventDict, ExcInfo, WrappedLogger
+
+from service.telemetry.output import Output, standard_error
+
+ACCESS = "ledgerd.access"
 POOL_WARNINGS_EVERY_S = 5.0  # each lost connection and each vain attempt would be a line
 
 
-class JsonFormatter(logging.Formatter):
-    """Time, level, logger, message, and what the call gave as `extra={"fields": {…}}`."""
+class RequestLogger(Protocol):
+    """The part of a structlog logger that a line a request needs."""
 
-    def format(self, record: logging.LogRecord) -> str:
-        """The line for `record`."""
-        line: dict[str, object] = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        line.update(getattr(record, "fields", {}))
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str)
+    def info(self, event: str, **fields: object) -> object: ...
+    def warning(self, event: str, **fields: object) -> object: ...
+    def is_enabled_for(self, level: int) -> bool: ...
 
 
 class Seldom(logging.Filter):
@@ -43,12 +46,88 @@ class Seldom(logging.Filter):
         return True
 
 
+class LineHandler(logging.Handler):
+    """Writes what the standard library's loggers are given as lines of the same form."""
+
+    def __init__(self, output: Output) -> None:
+        super().__init__()
+        self._output = output
+        self.setFormatter(structlog.stdlib.ProcessorFormatter(processors=[_describe, _to_text]))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the line for `record`."""
+        try:
+            self._output.write(self.format(record).encode() + b"\n")
+        except Exception:  # noqa: BLE001  # logging's own way: what cannot be told must not break who tells it
+            self.handleError(record)
+
+
 def configure_logging(level: str) -> None:
     """Send everything from `level` (debug, info, warning, error) on to standard error."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter())
-    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logging.basicConfig(level=level.upper(), handlers=[LineHandler(standard_error())], force=True)
+    logging.captureWarnings(True)
     logging.getLogger("psycopg").setLevel(logging.WARNING)
+    for name in ("opentelemetry", "urllib3"):
+        logging.getLogger(name).setLevel(max(logging.WARNING, logging.root.level))
     pool = logging.getLogger("psycopg.pool")
     pool.setLevel(max(logging.WARNING, logging.root.level))
     pool.addFilter(Seldom(POOL_WARNINGS_EVERY_S))
+
+
+def request_logger(level: str, output: Output | None = None) -> RequestLogger:
+    """The logger for a line a request, from `level` on: no records, no handlers, one write a line."""
+    wrapped = structlog.wrap_logger(
+        _Lines(output or standard_error()),
+        processors=[partial(_render_request, ACCESS)],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        cache_logger_on_first_use=True,
+    )
+    return cast(RequestLogger, wrapped.bind())
+
+
+class _Lines:
+    """What structlog calls with the finished line, whatever its level."""
+
+    def __init__(self, output: Output) -> None:
+        self.info = self.warning = output.write
+
+
+def _render_request(logger_name: str, _logger: WrappedLogger, level: str, event: EventDict) -> bytes:
+    line = {"time": _stamp(time.time()), "level": level, "logger": logger_name, "message": event.pop("event"), **event}
+    return _to_json(line) + b"\n"
+
+
+def _describe(_logger: WrappedLogger, level: str, event: EventDict) -> EventDict:
+    """Time, level, logger, message, what the call gave as `extra={"fields": {…}}`, and the traceback of an exception."""
+    record: logging.LogRecord = event["_record"]
+    line: dict[str, Any] = {
+        "time": _stamp(record.created), "level": level, "logger": record.name, "message": event["event"],
+        **getattr(record, "fields", {}),
+    }
+    if exc_info := cast(ExcInfo | None, event.get("exc_info")):
+        line["exception"] = "".join(traceback.format_exception(*exc_info)).rstrip("\n")
+    return line
+
+
+def _to_text(_logger: WrappedLogger, _level: str, event: EventDict) -> str:
+    return _to_json(event).decode()
+
+
+def _to_json(line: EventDict) -> bytes:
+    try:
+        return orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS)
+    except TypeError:  # what orjson does not take: half a surrogate pair, a number of more than 64 bits
+        return json.dumps(line, default=str).encode()
+
+
+_second = 0
+_begin = ""
+
+
+def _stamp(at: float) -> str:
+    """`at` in UTC, to the millisecond; what is the same for a second is made once."""
+    global _second, _begin  # a cache of one value a process
+    whole = int(at)
+    if whole != _second:
+        _begin, _second = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole)), whole
+    return f"{_begin}.{int((at - whole) * 1000):03d}Z"
