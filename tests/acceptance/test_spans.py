@@ -30,7 +30,7 @@ class Receiver:
         self.resources: list[dict[str, str]] = []
 
         class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:  # noqa: N802  # http.server's name
+            def do_POST(self) -> None:
                 assert self.path == "/v1/traces"
                 told = ExportTraceServiceRequest.FromString(self.rfile.read(int(self.headers["Content-Length"])))
                 receiver._goes_on.wait()
@@ -70,7 +70,8 @@ def receiver() -> Iterator[Receiver]:
 def serve(database_url: str, folder: Path, **settings: str) -> Serve:
     """A server with two workers that exports often."""
     return Serve(
-        folder, DATABASE_URL=database_url, LEDGERD_WORKERS="2", LEDGERD_DB_MAX_OPEN="9", OTEL_BSP_SCHEDULE_DELAY="200", **settings
+        folder, DATABASE_URL=database_url, LEDGERD_WORKERS="2", LEDGERD_DB_MAX_OPEN="9", OTEL_BSP_SCHEDULE_DELAY="200",
+        **settings,
     )
 
 
