@@ -15,6 +15,7 @@ from service.api.hot import hot_routes
 from service.api.metrics import MetricsHandlers
 from service.api.problem import problem
 from service.api.routes import public_paths
+from service.api.search import SearchHandlers
 from service.api.transfers import TransferHandlers
 from service.api.users import UserHandlers
 from service.concurrency.context import background, with_timeout
@@ -26,6 +27,7 @@ from service.ledger.accounts import Accounts
 from service.ledger.entries import Entries
 from service.ledger.keys import Keys
 from service.ledger.posting import Posting
+from service.ledger.search import Search
 from service.ledger.transfers import Transfers
 from service.ledger.users import Users
 from service.middleware.chain import chain
@@ -37,6 +39,7 @@ from service.repository.migrate import find_migrations
 from service.repository.pool import Pool
 from service.repository.posting import PostingRepository
 from service.repository.queries import Queries, sql_folder
+from service.repository.search import SearchRepository
 from service.repository.transfers import TransferRepository
 from service.repository.users import UserRepository
 from service.telemetry.facade import Telemetry
@@ -82,10 +85,12 @@ class Application:
         entries = EntryHandlers(Entries(EntryRepository(self._pool, queries)), ledger_accounts, cursors)
         post = metrics.counting(self._posting.post)
         transfers = TransferHandlers(Transfers(TransferRepository(self._pool, queries), post), cursors)
+        search = SearchHandlers(Search(SearchRepository(self._pool, queries), config.search_timeout_s))
         probes = HealthHandlers(self._health.check, lambda: self._draining)
         shown = MetricsHandlers(metrics.render, Readers(config.metrics_from).include)
         queries.check_all_taken()
-        self.routes = [route for handlers in (users, accounts, entries, transfers, probes) for route in handlers.routes()]
+        resources = (users, accounts, entries, transfers, search, probes)
+        self.routes = [route for handlers in resources for route in handlers.routes()]
         self.routes += shown.routes() if metrics.on else ()
         self._wsgi = chain(
             hot_routes(create_flask(self.routes), self.routes),

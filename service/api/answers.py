@@ -116,6 +116,21 @@ class EntryPage(Schema):
     previous_cursor = fields.String(required=True, allow_none=True)
 
 
+class SearchHit(Schema):
+    """Something that fits: its kind, and itself under the name of its kind."""
+
+    kind = Choice("user", "account", "transfer", required=True)
+    user = fields.Nested(UserAnswer)
+    account = fields.Nested(AccountAnswer)
+    transfer = fields.Nested(TransferAnswer)
+
+
+class SearchAnswer(Schema):
+    """What fits, the best first."""
+
+    data = fields.List(fields.Nested(SearchHit), required=True)
+
+
 class StateAnswer(Schema):
     """What a probe says."""
 

@@ -115,13 +115,19 @@ class Page:
 def page(call: Call, cursors: Cursors, name: str, *filters: str) -> tuple[Page, dict[str, str]]:
     """The page and the values of `filters` out of the query. Raises InvalidInput for a wrong or unknown parameter."""
     values = parameters(call, "limit", "cursor", *filters)
-    limit, cursor = values.pop("limit", str(DEFAULT_LIMIT)), values.pop("cursor", None)
-    if not (limit.isascii() and limit.isdecimal() and len(limit) <= 3 and 1 <= int(limit) <= GREATEST_LIMIT):
-        message = f"expected a whole number from 1 to {GREATEST_LIMIT}"
-        raise InvalidInput(f"limit: {message}.", fields=(FieldError("limit", message),))
+    limit, cursor = read_limit(values), values.pop("cursor", None)
     scope = json.dumps([name, call.ledger_id, sorted(values.items())])
     position = None if cursor is None else cursors.position(call.ctx, scope, cursor)
-    return Page(int(limit), position, scope), values
+    return Page(limit, position, scope), values
+
+
+def read_limit(values: dict[str, str]) -> int:
+    """Takes `limit` out of `values`. Raises InvalidInput for what is no number of its range."""
+    limit = values.pop("limit", str(DEFAULT_LIMIT))
+    if limit.isascii() and limit.isdecimal() and len(limit) <= 3 and 1 <= int(limit) <= GREATEST_LIMIT:
+        return int(limit)
+    message = f"expected a whole number from 1 to {GREATEST_LIMIT}"
+    raise InvalidInput(f"limit: {message}.", fields=(FieldError("limit", message),))
 
 
 def parameters(call: Call, *names: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Values out of a query: ids, times, and one of a few words. Each raises InvalidInput that names the parameter."""
+"""Values out of a query: ids, times, texts, and one of a few words. Each raises InvalidInput that names the parameter."""
 
 from __future__ import annotations
 
@@ -40,6 +40,14 @@ def query_word(values: Mapping[str, str], name: str, *words: str) -> str | None:
     value = values.get(name)
     if value is not None and value not in words:
         _refuse(name, f"expected one of {', '.join(words)}")
+    return value
+
+
+def query_text(values: Mapping[str, str], name: str, most: int) -> str | None:
+    """The text of 1 to `most` characters given as the parameter `name`, or None."""
+    value = values.get(name)
+    if value is not None and not 1 <= len(value) <= most:
+        _refuse(name, f"expected 1 to {most} characters")
     return value
 
 
