@@ -9,10 +9,13 @@ from service.middleware.environ import ExcInfo, Headers, Middleware
 
 _ALLOW = [
     ("Access-Control-Allow-Methods", "GET, POST, PUT, PATCH, DELETE"),
-    ("Access-Control-Allow-Headers", "Authorization, Content-Type, Idempotency-Key, If-Match, Request-Timeout, X-Request-ID"),
+    (
+        "Access-Control-Allow-Headers",
+        "Authorization, Content-Type, Idempotency-Key, If-Match, Request-Timeout, X-Request-ID, traceparent, tracestate",
+    ),
     ("Access-Control-Max-Age", "600"),
 ]
-_EXPOSE = ("Access-Control-Expose-Headers", "ETag, Idempotency-Replayed, Location, Retry-After, X-Request-ID")
+_EXPOSE = ("Access-Control-Expose-Headers", "ETag, Idempotency-Replayed, Location, Retry-After, X-Request-ID, traceparent")
 
 
 def cors(origins: Collection[str]) -> Middleware:
