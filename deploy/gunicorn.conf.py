@@ -6,6 +6,6 @@ from service.config import Config
 from service.server.gunicorn import settings
 from service.telemetry.logging import configure_logging
 
-config = Config.from_env(os.environ)
-configure_logging(config.log_level)
-globals().update(settings(config))
+ledgerd = Config.from_env(os.environ)
+configure_logging(ledgerd.log_level)
+globals().update(settings(ledgerd))
