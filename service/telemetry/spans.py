@@ -27,9 +27,9 @@ from service.concurrency.primitives import Thread
 from service.ledger.posting import BatchReport
 from service.middleware.environ import CLIENT_ADDRESS, REQUEST_ID, ROUTE, TRACE
 from service.middleware.tracing import Trace
+from service.telemetry.requests import METHODS
 
 MOST_LINKS = 128  # of a batch to its requests: OpenTelemetry's own default
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _SAMPLED, _NOT_SAMPLED = TraceFlags(TraceFlags.SAMPLED), TraceFlags(TraceFlags.DEFAULT)
 _FAILED, _UNSET = Status(StatusCode.ERROR), Status(StatusCode.UNSET)
 
@@ -58,7 +58,7 @@ class Spans:
         if not trace.sampled:
             return
         method, route = environ["REQUEST_METHOD"], environ.get(ROUTE)
-        known = method if method in _METHODS else None
+        known = method if method in METHODS else None
         attributes: dict[str, Any] = {  # https://opentelemetry.io/docs/specs/semconv/http/http-spans/
             "http.request.method": known or "_OTHER",
             "http.response.status_code": status,

@@ -21,8 +21,9 @@ from service.errors import ConfigurationError, Overloaded
 from service.ledger.posting import BatchReport
 from service.ledger.transfers import Outcome, Posted, PostRequest, Refused
 from service.middleware.environ import ROUTE
-from service.telemetry.metrics import Metrics, NoMetrics
+from service.telemetry.metrics import Metrics
 from service.telemetry.multiprocess import FOLDER, forget_gauges, free_number, make_folder, remove_folder
+from service.telemetry.no_metrics import NoMetrics
 from service.telemetry.readers import Readers
 from service.telemetry.tally import Distribution
 from tests.unit.lanes import move
