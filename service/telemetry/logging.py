@@ -9,25 +9,17 @@ import json
 import logging
 import time
 import traceback
-from functools import partial
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import orjson
 import structlog
 from structlog.typing import EventDict, ExcInfo, WrappedLogger
 
+from service.middleware.access_log import Log
 from service.telemetry.output import Output, standard_error
 
 ACCESS = "ledgerd.access"
 POOL_WARNINGS_EVERY_S = 5.0  # each lost connection and each vain attempt would be a line
-
-
-class RequestLogger(Protocol):
-    """The part of a structlog logger that a line a request needs."""
-
-    def info(self, event: str, **fields: object) -> object: ...
-    def warning(self, event: str, **fields: object) -> object: ...
-    def is_enabled_for(self, level: int) -> bool: ...
 
 
 class Seldom(logging.Filter):
@@ -74,15 +66,15 @@ def configure_logging(level: str) -> None:
     pool.addFilter(Seldom(POOL_WARNINGS_EVERY_S))
 
 
-def request_logger(level: str, output: Output | None = None) -> RequestLogger:
+def request_logger(level: str, output: Output | None = None) -> Log:
     """The logger for a line a request, from `level` on: no records, no handlers, one write a line."""
     wrapped = structlog.wrap_logger(
         _Lines(output or standard_error()),
-        processors=[partial(_render_request, ACCESS)],
+        processors=[_render_request],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=True,
     )
-    return cast(RequestLogger, wrapped.bind())
+    return cast(Log, wrapped.bind())
 
 
 class _Lines:
@@ -92,8 +84,8 @@ class _Lines:
         self.info = self.warning = output.write
 
 
-def _render_request(logger_name: str, _logger: WrappedLogger, level: str, event: EventDict) -> bytes:
-    line = {"time": _stamp(time.time()), "level": level, "logger": logger_name, "message": event.pop("event"), **event}
+def _render_request(_logger: WrappedLogger, level: str, event: EventDict) -> bytes:
+    line = {"time": _stamp(time.time()), "level": level, "logger": ACCESS, "message": event["event"], **event["fields"]}
     return _to_json(line) + b"\n"
 
 
@@ -115,8 +107,8 @@ def _to_text(_logger: WrappedLogger, _level: str, event: EventDict) -> str:
 
 def _to_json(line: EventDict) -> bytes:
     try:
-        return orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS)
-    except TypeError:  # what orjson does not take: half a surrogate pair, a number of more than 64 bits
+        return orjson.dumps(line, default=str)
+    except TypeError:  # what orjson does not take: half a surrogate pair, a number of more than 64 bits, a key of a number
         return json.dumps(line, default=str).encode()
 
 
