@@ -13,11 +13,11 @@ from service.ledger.posting import BatchReport
 from service.middleware.access_log import access_log
 from service.middleware.observation import Ended
 from service.middleware.tracing import Sample, as_the_parent_says
-from service.telemetry.logging import request_logger
 from service.telemetry.metrics import Metrics
 from service.telemetry.no_metrics import NoMetrics, Queue
 from service.telemetry.otel import export_problems, export_wanted
 from service.telemetry.output import standard_error
+from service.telemetry.request_log import request_logger
 
 if TYPE_CHECKING:
     from service.telemetry.spans import Spans

@@ -1,6 +1,8 @@
 """Structured logs: one JSON object a line on standard error, by structlog, also for what uses the standard library's loggers.
 
 A line break or another control character in a value is escaped by JSON, so nothing that a client sends can begin a line.
+
+The arbiter imports this module, so it must not import service.concurrency: see service.server.
 """
 
 from __future__ import annotations
@@ -15,10 +17,8 @@ import orjson
 import structlog
 from structlog.typing import EventDict, ExcInfo, WrappedLogger
 
-from service.middleware.access_log import Log
 from service.telemetry.output import Output, standard_error
 
-ACCESS = "ledgerd.access"
 POOL_WARNINGS_EVERY_S = 5.0  # each lost connection and each vain attempt would be a line
 
 
@@ -66,34 +66,11 @@ def configure_logging(level: str) -> None:
     pool.addFilter(Seldom(POOL_WARNINGS_EVERY_S))
 
 
-def request_logger(level: str, output: Output | None = None) -> Log:
-    """The logger for a line a request, from `level` on: no records, no handlers, one write a line."""
-    wrapped = structlog.wrap_logger(
-        _Lines(output or standard_error()),
-        processors=[_render_request],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        cache_logger_on_first_use=True,
-    )
-    return cast(Log, wrapped.bind())
-
-
-class _Lines:
-    """What structlog calls with the finished line, whatever its level."""
-
-    def __init__(self, output: Output) -> None:
-        self.info = self.warning = output.write
-
-
-def _render_request(_logger: WrappedLogger, level: str, event: EventDict) -> bytes:
-    line = {"time": _stamp(time.time()), "level": level, "logger": ACCESS, "message": event["event"], **event["fields"]}
-    return _to_json(line) + b"\n"
-
-
 def _describe(_logger: WrappedLogger, level: str, event: EventDict) -> EventDict:
     """Time, level, logger, message, what the call gave as `extra={"fields": {…}}`, and the traceback of an exception."""
     record: logging.LogRecord = event["_record"]
     line: dict[str, Any] = {
-        "time": _stamp(record.created), "level": level, "logger": record.name, "message": event["event"],
+        "time": stamp(record.created), "level": level, "logger": record.name, "message": event["event"],
         **getattr(record, "fields", {}),
     }
     if exc_info := cast(ExcInfo | None, event.get("exc_info")):
@@ -102,24 +79,24 @@ def _describe(_logger: WrappedLogger, level: str, event: EventDict) -> EventDict
 
 
 def _to_text(_logger: WrappedLogger, _level: str, event: EventDict) -> str:
-    return _to_json(event).decode()
+    return to_json(event).decode()
 
 
-def _to_json(line: EventDict) -> bytes:
+def to_json(line: EventDict) -> bytes:
+    """`line` as JSON, whatever is in it."""
     try:
         return orjson.dumps(line, default=str)
     except TypeError:  # what orjson does not take: half a surrogate pair, a number of more than 64 bits, a key of a number
         return json.dumps(line, default=str).encode()
 
 
-_second = 0
-_begin = ""
+_last = (0, "")
 
 
-def _stamp(at: float) -> str:
+def stamp(at: float) -> str:
     """`at` in UTC, to the millisecond; what is the same for a second is made once."""
-    global _second, _begin  # a cache of one value a process
-    whole = int(at)
-    if whole != _second:
-        _begin, _second = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole)), whole
-    return f"{_begin}.{int((at - whole) * 1000):03d}Z"
+    global _last  # noqa: PLW0603  # a cache of one value a process
+    whole, last = int(at), _last
+    if last[0] != whole:
+        last = _last = (whole, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole)))
+    return f"{last[1]}.{int((at - whole) * 1000):03d}Z"

@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from service.app import Application
 from service.config import Config
 from service.middleware.environ import CLIENT_ADDRESS
-from service.telemetry import logging as lines_of_logs
+from service.telemetry import request_log
 from tests.client import ApiClient
 from tests.unit.test_log_lines import Lines
 
@@ -22,7 +22,7 @@ from tests.unit.test_log_lines import Lines
 def lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lines]:
     """The log lines of the application."""
     made = Lines(tmp_path / "log")
-    monkeypatch.setattr(lines_of_logs, "standard_error", lambda: made.output)
+    monkeypatch.setattr(request_log, "standard_error", lambda: made.output)
     yield made
     made.output.close()
     os.close(made.fd)

@@ -29,9 +29,9 @@ from service.middleware.access_log import access_log
 from service.middleware.environ import ROUTE
 from service.middleware.observation import observation
 from service.middleware.tracing import tracing
-from service.telemetry.logging import request_logger
 from service.telemetry.metrics import Metrics
 from service.telemetry.output import Output
+from service.telemetry.request_log import request_logger
 from tests.acceptance.test_posting import open_accounts
 from tests.client import HttpClient
 from tests.serving import LEDGERD, clean_env, free_port, http_status, wait_until

@@ -16,8 +16,9 @@ from service.ledger.keys import Principal
 from service.middleware.access_log import LONGEST_PATH, access_log
 from service.middleware.environ import CLIENT_ADDRESS, PRINCIPAL, REQUEST_ID, ROUTE, TRACE
 from service.middleware.tracing import Trace
-from service.telemetry.logging import LineHandler, Seldom, request_logger
+from service.telemetry.logging import LineHandler, Seldom
 from service.telemetry.output import Output
+from service.telemetry.request_log import request_logger
 
 HOSTILE = 'a"\r\n{"level":"error","message":"forged"}\x00\x1b[31m\u2028'
 
