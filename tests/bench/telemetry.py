@@ -32,7 +32,6 @@ from service.middleware.tracing import tracing
 from service.telemetry.metrics import Metrics
 from service.telemetry.output import Output
 from service.telemetry.request_log import request_logger
-from tests.acceptance.test_posting import open_accounts
 from tests.client import HttpClient
 from tests.serving import LEDGERD, clean_env, free_port, http_status, wait_until
 from tests.unit.lanes import move
@@ -72,7 +71,8 @@ def measure(folder: Path, settings: dict[str, str], options: argparse.Namespace)
     with served(folder, settings) as port:
         key = (folder / "admin.key").read_text().strip()
         client = HttpClient(port, key)
-        source, target, _ = open_accounts(client, 3)
+        account = {"asset": "USD/2", "min_balance": None}
+        source, target = (client.call("POST", "/api/accounts", account).json["id"] for _ in range(2))
         client.close()
         trace = f'wrk.headers["traceparent"] = "{TRACEPARENT}"' if settings is WITH else ""
         script = folder / "post.lua"
