@@ -10,12 +10,15 @@ from service.api import create_flask
 from service.api.accounts import AccountHandlers
 from service.api.cursors import Cursors
 from service.api.entries import EntryHandlers
+from service.api.export import ExportHandlers
 from service.api.health import HealthHandlers
 from service.api.hot import hot_routes
 from service.api.metrics import MetricsHandlers
+from service.api.positions import Positions, carry_positions
 from service.api.problem import problem
 from service.api.routes import public_paths
 from service.api.search import SearchHandlers
+from service.api.streams import Streams
 from service.api.transfers import TransferHandlers
 from service.api.users import UserHandlers
 from service.concurrency.context import background, with_timeout
@@ -34,17 +37,22 @@ from service.middleware.chain import chain
 from service.repository.accounts import AccountRepository
 from service.repository.entries import EntryRepository
 from service.repository.health import HealthRepository
+from service.repository.hedging import Hedging
 from service.repository.keys import KeyRepository
 from service.repository.migrate import find_migrations
 from service.repository.pool import Pool
 from service.repository.posting import PostingRepository
 from service.repository.queries import Queries, sql_folder
+from service.repository.reader import Reader
+from service.repository.replica import Replica
+from service.repository.replicas import Replicas
 from service.repository.search import SearchRepository
 from service.repository.transfers import TransferRepository
 from service.repository.users import UserRepository
 from service.telemetry.facade import Telemetry
 from service.telemetry.readers import Readers
 
+STREAMS_AT_ONCE = 2  # each has a connection of the pool for its length
 CLOSE_AT_LEAST_S = 1.0  # the pool gets so long to close, even where the tasks have used up the time
 
 
@@ -59,15 +67,11 @@ class Application:
             raise ConfigurationError("DATABASE_URL is not set: `ledgerd serve` sets it for the embedded PostgreSQL")
         self.telemetry = Telemetry(log_level=config.log_level, metrics=config.metrics == "on")
         metrics = self.telemetry.metrics
-        self._pool = Pool(
-            config.database_url,
-            max_open=config.db_max_open,
-            min_idle=config.db_min_idle,
-            max_lifetime_s=config.db_max_lifetime_s,
-            max_idle_s=config.db_max_idle_s,
-            timeout_s=config.timeout_s,
-        )
+        self._tasks = Tasks(background())
+        self._pool = _pool(config, config.database_url)
         queries = Queries(sql_folder() / "queries")
+        self._replicas = _replicas(config, self._pool, queries)
+        reader = self._reader = Reader(self._pool, queries, self._replicas, Hedging(config.hedge_after_s))
         key_repository = KeyRepository(self._pool, queries)
         self._posting = Posting(
             PostingRepository(self._pool, queries),
@@ -75,25 +79,26 @@ class Application:
             longest_s=config.timeout_s,
             on_batch=self.telemetry.batch_ended,
         )
-        self._tasks = Tasks(background())
         self._draining = False
         self._health = HealthRepository(self._pool, queries, find_migrations(sql_folder() / "migrations"))
         cursors = Cursors(lambda ctx: key_repository.find_secret(ctx, "cursor"))
-        users = UserHandlers(Users(UserRepository(self._pool, queries)), cursors)
-        ledger_accounts = Accounts(AccountRepository(self._pool, queries))
+        users = UserHandlers(Users(UserRepository(self._pool, reader, queries)), cursors)
+        ledger_accounts = Accounts(AccountRepository(self._pool, reader, queries))
         accounts = AccountHandlers(ledger_accounts, cursors)
-        entries = EntryHandlers(Entries(EntryRepository(self._pool, queries)), ledger_accounts, cursors)
+        entries = EntryHandlers(Entries(EntryRepository(reader, queries)), ledger_accounts, cursors)
         post = metrics.counting(self._posting.post)
-        transfers = TransferHandlers(Transfers(TransferRepository(self._pool, queries), post), cursors)
-        search = SearchHandlers(Search(SearchRepository(self._pool, queries), config.search_timeout_s))
+        ledger_transfers = Transfers(TransferRepository(self._pool, reader, queries), post)
+        transfers = TransferHandlers(ledger_transfers, cursors)
+        exports = ExportHandlers(ledger_transfers, Streams(most=STREAMS_AT_ONCE, longest_s=config.export_timeout_s))
+        search = SearchHandlers(Search(SearchRepository(reader, queries), config.search_timeout_s))
         probes = HealthHandlers(self._health.check, lambda: self._draining)
         shown = MetricsHandlers(metrics.render, Readers(config.metrics_from).include)
         queries.check_all_taken()
-        resources = (users, accounts, entries, transfers, search, probes)
+        resources = (users, accounts, entries, transfers, exports, search, probes)
         self.routes = [route for handlers in resources for route in handlers.routes()]
         self.routes += shown.routes() if metrics.on else ()
         self._wsgi = chain(
-            hot_routes(create_flask(self.routes), self.routes),
+            carry_positions(hot_routes(create_flask(self.routes), self.routes), Positions(cursors)),
             public_paths=public_paths(self.routes),
             render=problem,
             authenticate=Keys(key_repository, on_lookup=metrics.cache_lookup("api_keys")).authenticate,
@@ -103,16 +108,19 @@ class Application:
             began=metrics.request_began,
             ended=self.telemetry.observers(),
         )
-        self.telemetry.watch(queue=self._posting.statistics, pool=self._pool.statistics, tasks=self._tasks.statuses)
+        self._watch()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         return self._wsgi(environ, start_response)
 
     def open(self) -> Application:
         """Begin to connect to the database, and start the background tasks."""
-        self._pool.open()
+        for pool in self._pools():
+            pool.open()
         self._tasks.spawn("posting lane", self._posting.run_lane)
         self._tasks.spawn("metrics", self.telemetry.metrics.run)
+        if self._replicas.all:
+            self._tasks.spawn("replicas", self._replicas.run)
         return self
 
     def check(self, timeout_s: float) -> None:
@@ -129,9 +137,41 @@ class Application:
         end = monotonic() + timeout_s
         self._posting.close()
         left = self._tasks.stop(timeout_s)
-        self.telemetry.close(max(end - monotonic(), 0.0))
-        self._pool.close(max(end - monotonic(), CLOSE_AT_LEAST_S))
+        for pool in self._pools():
+            pool.close(max(end - monotonic(), CLOSE_AT_LEAST_S))
+        if not self._reader.close(max(end - monotonic(), CLOSE_AT_LEAST_S)):
+            left.append("reads that lost a race")
+        self.telemetry.close(max(end - monotonic(), CLOSE_AT_LEAST_S))
         return left
+
+    def _watch(self) -> None:
+        self.telemetry.watch(queue=self._posting.statistics, tasks=self._tasks.statuses)
+        metrics = self.telemetry.metrics
+        metrics.watch_pool("primary", self._pool.statistics)
+        for replica in self._replicas.all:
+            server = f"replica {replica.name}"
+            metrics.watch_pool(server, replica.pool.statistics)
+            metrics.watch_breaker(server, replica.breaker)
+            metrics.watch_replica(server, replica)
+
+    def _pools(self) -> list[Pool]:
+        return [self._pool, *(replica.pool for replica in self._replicas.all)]
+
+
+def _pool(config: Config, url: str) -> Pool:
+    return Pool(
+        url,
+        max_open=config.db_max_open,
+        min_idle=config.db_min_idle,
+        max_lifetime_s=config.db_max_lifetime_s,
+        max_idle_s=config.db_max_idle_s,
+        timeout_s=config.timeout_s,
+    )
+
+
+def _replicas(config: Config, primary: Pool, queries: Queries) -> Replicas:
+    replicas = [Replica(str(number), _pool(config, url)) for number, url in enumerate(config.replica_urls, 1)]
+    return Replicas(primary, replicas, queries, max_lag_s=config.replica_max_lag_s)
 
 
 @contextmanager

@@ -61,8 +61,8 @@ class ApiClient:
         if data is not None:
             named.setdefault("Content-Type", "application/json")
         told = {**(environ or {}), **({} if client_left is None else {CLIENT_LEFT: client_left})}
-        answer = self._client.open(path, method=method, data=data, headers=named, environ_overrides=told)
-        return Reply(answer.status_code, dict(answer.headers), answer.get_data())
+        with self._client.open(path, method=method, data=data, headers=named, environ_overrides=told) as answer:
+            return Reply(answer.status_code, dict(answer.headers), answer.get_data())
 
     def get(self, path: str, **headers: str) -> Reply:
         """GET."""

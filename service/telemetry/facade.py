@@ -57,16 +57,9 @@ class Telemetry:
         if self._spans is not None:
             self._spans.batch_ended(batch)
 
-    def watch(
-        self,
-        *,
-        queue: Callable[[], Queue],
-        pool: Callable[[], Mapping[str, int]],
-        tasks: Callable[[], Iterable[TaskStatus]],
-    ) -> None:
+    def watch(self, *, queue: Callable[[], Queue], tasks: Callable[[], Iterable[TaskStatus]]) -> None:
         """Read these about once a second, and what becomes of log lines."""
         self.metrics.watch_queue(queue)
-        self.metrics.watch_pool(pool)
         self.metrics.watch_tasks(tasks)
         self.metrics.watch_dropped_lines(lambda: standard_error().dropped)
 

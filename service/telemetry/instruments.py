@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 REQUEST_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -10,7 +12,9 @@ BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
 
 class Instruments:
-    """One attribute a metric. Counters and histograms of workers that have ended stay; a gauge is the sum of the living."""
+    """One attribute a metric. Counters and histograms of workers that have ended stay; a gauge is the sum of the living
+    (of a lag the greatest).
+    """
 
     def __init__(self, registry: CollectorRegistry | None) -> None:
         """Make them, in `registry` where they are of one process, in none where several share a folder."""
@@ -18,8 +22,8 @@ class Instruments:
         def counter(name: str, meaning: str, *labels: str) -> Counter:
             return Counter(f"ledgerd_{name}", meaning, labels, registry=registry)
 
-        def gauge(name: str, meaning: str, *labels: str) -> Gauge:
-            return Gauge(f"ledgerd_{name}", meaning, labels, registry=registry, multiprocess_mode="livesum")
+        def gauge(name: str, meaning: str, *labels: str, of_workers: Literal["livesum", "livemax"] = "livesum") -> Gauge:
+            return Gauge(f"ledgerd_{name}", meaning, labels, registry=registry, multiprocess_mode=of_workers)
 
         def histogram(name: str, meaning: str, bounds: tuple[float, ...], *labels: str) -> Histogram:
             return Histogram(f"ledgerd_{name}", meaning, labels, registry=registry, buckets=bounds)
@@ -37,13 +41,17 @@ class Instruments:
         self.queue_depth = gauge("posting_queue_depth", "Transfers that wait for a batch")
         self.queue_capacity = gauge("posting_queue_capacity", "Transfers that may wait before more are refused")
 
-        self.pool_open = gauge("pool_connections_open", "Database connections there are")
-        self.pool_in_use = gauge("pool_connections_in_use", "Database connections that are in use, or being made")
-        self.pool_max = gauge("pool_connections_max", "Database connections there may be")
-        self.pool_waiting = gauge("pool_requests_waiting", "Requests that wait for a database connection")
-        self.pool_wait_seconds = counter("pool_wait_seconds_total", "Time waited for database connections")
-        self.pool_refusals = counter("pool_refusals_total", "Requests that got no database connection in time")
-        self.pool_connections_lost = counter("pool_connections_lost_total", "Database connections that broke")
+        self.pool_open = gauge("pool_connections_open", "Database connections there are", "server")
+        self.pool_in_use = gauge("pool_connections_in_use", "Database connections that are in use, or being made", "server")
+        self.pool_max = gauge("pool_connections_max", "Database connections there may be", "server")
+        self.pool_waiting = gauge("pool_requests_waiting", "Requests that wait for a database connection", "server")
+        self.pool_wait_seconds = counter("pool_wait_seconds_total", "Time waited for database connections", "server")
+        self.pool_refusals = counter("pool_refusals_total", "Requests that got no database connection in time", "server")
+        self.pool_connections_lost = counter("pool_connections_lost_total", "Database connections that broke", "server")
+
+        self.replica_lag = gauge(
+            "replica_lag_seconds", "How far a replica is behind, as the worst worker sees it", "server", of_workers="livemax"
+        )
 
         self.cache_lookups = counter("cache_lookups_total", "Lookups in a cache: hit or miss", "cache", "result")
         self.limiter_refusals = counter("limiter_refusals_total", "Requests that a limiter has refused", "kind")

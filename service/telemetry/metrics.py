@@ -26,8 +26,8 @@ from service.ledger.posting import BatchReport
 from service.ledger.transfers import Outcome, PostRequest, Refused
 from service.telemetry.instruments import BATCH_SIZES, REQUEST_S, WAIT_S, Instruments
 from service.telemetry.multiprocess import FOLDER, NUMBER
-from service.telemetry.no_metrics import NoMetrics, Post, Queue
-from service.telemetry.readings import Growth, read_breakers, read_pool, read_queue, read_tasks
+from service.telemetry.no_metrics import Lagging, NoMetrics, Post, Queue
+from service.telemetry.readings import Growth, read_breakers, read_pool, read_queue, read_replica, read_tasks
 from service.telemetry.requests import Requests
 from service.telemetry.tally import Counts, Distribution
 
@@ -99,8 +99,11 @@ class Metrics(NoMetrics):
     def watch_queue(self, statistics: Callable[[], Queue]) -> None:
         self._readings.append(partial(read_queue, self._instruments, statistics))
 
-    def watch_pool(self, statistics: Callable[[], Mapping[str, int]]) -> None:
-        self._readings.append(partial(read_pool, self._instruments, statistics, Growth()))
+    def watch_pool(self, server: str, statistics: Callable[[], Mapping[str, int]]) -> None:
+        self._readings.append(partial(read_pool, self._instruments, server, statistics, Growth()))
+
+    def watch_replica(self, server: str, replica: Lagging) -> None:
+        self._readings.append(partial(read_replica, self._instruments, server, replica))
 
     def watch_breaker(self, name: str, breaker: Breaker) -> None:
         self._breakers.append((name, breaker))

@@ -24,6 +24,13 @@ class Queue(Protocol):
     def capacity(self) -> int: ...
 
 
+class Lagging(Protocol):
+    """What a replica tells of itself; infinite where it is not known."""
+
+    @property
+    def lag_s(self) -> float: ...
+
+
 class NoMetrics:
     """Whoever tells something is not heard."""
 
@@ -52,8 +59,11 @@ class NoMetrics:
     def watch_queue(self, statistics: Callable[[], Queue]) -> None:
         """Read the posting queue's fill from `statistics`."""
 
-    def watch_pool(self, statistics: Callable[[], Mapping[str, int]]) -> None:
-        """Read the connection pool's counters, by psycopg_pool's names, from `statistics`."""
+    def watch_pool(self, server: str, statistics: Callable[[], Mapping[str, int]]) -> None:
+        """Read the counters of the connection pool to `server`, by psycopg_pool's names, from `statistics`."""
+
+    def watch_replica(self, server: str, replica: Lagging) -> None:
+        """Read how far a replica is behind."""
 
     def watch_breaker(self, name: str, breaker: Breaker) -> None:
         """Read the state of `breaker`; several of one name are counted together."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from service.concurrency.breaker import Breaker, State
 from service.concurrency.spawn import TaskStatus
 from service.telemetry.instruments import Instruments
-from service.telemetry.no_metrics import Queue
+from service.telemetry.no_metrics import Lagging, Queue
 
 
 class Growth:
@@ -30,17 +30,22 @@ def read_queue(to: Instruments, statistics: Callable[[], Queue]) -> None:
     to.queue_capacity.set(now.capacity)
 
 
-def read_pool(to: Instruments, statistics: Callable[[], Mapping[str, int]], grown: Growth) -> None:
-    """The connection pool, by psycopg_pool's names. (It leaves out what is 0.)"""
+def read_pool(to: Instruments, server: str, statistics: Callable[[], Mapping[str, int]], grown: Growth) -> None:
+    """The connection pool to `server`, by psycopg_pool's names. (It leaves out what is 0.)"""
     now = statistics()
     size = now.get("pool_size", 0)
-    to.pool_open.set(size)
-    to.pool_in_use.set(max(size - now.get("pool_available", 0), 0))
-    to.pool_max.set(now.get("pool_max", 0))
-    to.pool_waiting.set(now.get("requests_waiting", 0))
-    to.pool_wait_seconds.inc(grown.by("wait", now.get("requests_wait_ms", 0)) / 1000)
-    to.pool_refusals.inc(grown.by("errors", now.get("requests_errors", 0)))
-    to.pool_connections_lost.inc(grown.by("lost", now.get("connections_lost", 0)))
+    to.pool_open.labels(server).set(size)
+    to.pool_in_use.labels(server).set(max(size - now.get("pool_available", 0), 0))
+    to.pool_max.labels(server).set(now.get("pool_max", 0))
+    to.pool_waiting.labels(server).set(now.get("requests_waiting", 0))
+    to.pool_wait_seconds.labels(server).inc(grown.by("wait", now.get("requests_wait_ms", 0)) / 1000)
+    to.pool_refusals.labels(server).inc(grown.by("errors", now.get("requests_errors", 0)))
+    to.pool_connections_lost.labels(server).inc(grown.by("lost", now.get("connections_lost", 0)))
+
+
+def read_replica(to: Instruments, server: str, replica: Lagging) -> None:
+    """How far it is behind."""
+    to.replica_lag.labels(server).set(replica.lag_s)
 
 
 def read_breakers(to: Instruments, breakers: Iterable[tuple[str, Breaker]]) -> None:

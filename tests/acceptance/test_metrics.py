@@ -67,17 +67,17 @@ def test_figures_are_those_of_all_workers_whoever_answers(served: Serve) -> None
     before = wait_for(served, **{"transfers_total  posted": posted, "workers": 2, "posting_queue_capacity": 2048})
     assert before["ledgerd_http_requests_total POST /api/transfers 201"] == posted
     assert before["ledgerd_posting_wait_seconds_count"] == posted
-    assert before["ledgerd_pool_connections_max"] == 20
+    assert before["ledgerd_pool_connections_max primary"] == 20
 
     victim, survivor = served.workers()
     os.kill(victim, signal.SIGKILL)
     wait_until(lambda: victim not in served.workers() and len(served.workers()) == 2, 30)
-    after = wait_for(served, **{"transfers_total  posted": posted, "workers": 2, "pool_connections_max": 20})
+    after = wait_for(served, **{"transfers_total  posted": posted, "workers": 2, "pool_connections_max primary": 20})
     assert after["ledgerd_http_requests_total POST /api/transfers 201"] == posted
 
     served.process.send_signal(signal.SIGHUP)
     wait_until(lambda: not {victim, survivor} & set(served.workers()) and len(served.workers()) == 2, 30)
-    wait_for(served, **{"transfers_total  posted": posted, "workers": 2, "pool_connections_max": 20})
+    wait_for(served, **{"transfers_total  posted": posted, "workers": 2, "pool_connections_max primary": 20})
     more = post_until_both_worked(served, served.key())
     wait_for(served, **{"transfers_total  posted": posted + more})
 

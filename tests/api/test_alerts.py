@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -47,6 +48,7 @@ def labels(application: Application, api: ApiClient) -> dict[str, set[str]]:
     source, target = (api.account(min_balance=None)["id"] for _ in range(2))
     assert api.transfer(source, target, 5).status == 201
     assert api.transfer(source, source, 5).status == 422
+    application.telemetry.metrics.watch_replica("one", SimpleNamespace(lag_s=0.0))
     application.telemetry.metrics.watch_breaker("one", Breaker(failures=1, window_s=1, open_s=1))
     application.telemetry.metrics.limiter_refused("one")
     found: dict[str, set[str]] = {"up": set()} | {rule["record"]: {"le"} for rule in rules() if "record" in rule}

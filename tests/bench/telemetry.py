@@ -108,7 +108,7 @@ def micro() -> None:
         metrics.request_began()
         metrics.request_ended(environ, 201, 0.0018, 300)
 
-    outcome = Posted(None, replayed=False)  # type: ignore[arg-type]  # only that it was posted is looked at
+    outcome = Posted(None, False, 1)  # type: ignore[arg-type]  # only that it was posted is looked at
     post, batch = metrics.counting(lambda _ctx, _request: outcome), BatchReport([move()] * 16, [0.001] * 16, 0.0, 0.01)
     watched, traced = observation(lambda: None, [])(bare), tracing()(bare)
     parts: dict[str, Callable[[], object]] = {

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,14 +20,16 @@ from service.concurrency.context import Context, background
 from service.concurrency.spawn import TaskStatus
 from service.errors import ConfigurationError, Overloaded
 from service.ledger.posting import BatchReport
-from service.ledger.transfers import Outcome, Posted, PostRequest, Refused
+from service.ledger.transfers import Outcome, Posted, PostRequest, Refused, Transfer
 from service.middleware.environ import ROUTE
 from service.telemetry.metrics import Metrics
 from service.telemetry.multiprocess import FOLDER, forget_gauges, free_number, make_folder, remove_folder
 from service.telemetry.no_metrics import NoMetrics
 from service.telemetry.readers import Readers
 from service.telemetry.tally import Distribution
-from tests.unit.lanes import move
+from tests.unit.lanes import NOW, move
+
+TRANSFER = Transfer(1, 1, 2, 5, "USD/2", None, {}, 1, 1, -5, 5, NOW)
 
 
 @pytest.fixture
@@ -82,7 +85,7 @@ def test_requests_in_flight(metrics: Metrics) -> None:
 def test_outcomes_of_transfers(metrics: Metrics) -> None:
     """Posted, replayed, refused and failed, the last two with their code; nothing else changes for the caller."""
     outcomes: list[Outcome | Exception] = [
-        Posted(None, replayed=False), Posted(None, replayed=True), Refused("insufficient_funds", "amount"),  # type: ignore[arg-type]
+        Posted(TRANSFER, False, 1), Posted(TRANSFER, True, 1), Refused("insufficient_funds", "amount"),
         Overloaded("full"),
     ]
 
@@ -117,15 +120,24 @@ def test_batches(metrics: Metrics) -> None:
 def test_what_is_watched_is_read_at_each_refresh(metrics: Metrics) -> None:
     """The pool's counters by how much they have grown, its state as it is; a counter that begins anew is no fall."""
     pool = {"pool_size": 4, "pool_available": 1, "pool_max": 9, "requests_waiting": 2, "requests_wait_ms": 1500}
-    metrics.watch_pool(lambda: pool)
+    metrics.watch_pool("primary", lambda: pool)
     metrics.refresh()
     pool.update(requests_wait_ms=2000, connections_lost=3)
     found = figures(metrics)
-    assert (found["pool_connections_open"], found["pool_connections_in_use"], found["pool_connections_max"]) == (4, 3, 9)
-    assert (found["pool_requests_waiting"], found["pool_connections_lost_total"]) == (2, 3)
-    assert found["pool_wait_seconds_total"] == 2
+    assert [found[f"pool_connections_{name} primary"] for name in ("open", "in_use", "max")] == [4, 3, 9]
+    assert (found["pool_requests_waiting primary"], found["pool_connections_lost_total primary"]) == (2, 3)
+    assert found["pool_wait_seconds_total primary"] == 2
     pool.update(requests_wait_ms=250)
-    assert figures(metrics)["pool_wait_seconds_total"] == 2.25
+    assert figures(metrics)["pool_wait_seconds_total primary"] == 2.25
+
+
+def test_the_lag_of_replicas(metrics: Metrics) -> None:
+    """By server; infinite where it is not known."""
+    replica = SimpleNamespace(lag_s=float("inf"))
+    metrics.watch_replica("replica 1", replica)
+    assert figures(metrics)["replica_lag_seconds replica 1"] == float("inf")
+    replica.lag_s = 0.25
+    assert figures(metrics)["replica_lag_seconds replica 1"] == 0.25
 
 
 def test_breakers_tasks_caches_limiters_and_lines(metrics: Metrics) -> None:
