@@ -39,9 +39,10 @@ lint: $(STAMP) ## style, types, and who may import whom
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-bench: $(STAMP) ## measure posting alone, the request loop, the core on threads and on greenlets, the hot code paths
+bench: $(STAMP) ## measure posting alone, the request loop, telemetry, the core on threads and on greenlets, the hot code paths
 	@$(BIN)/python -m tests.bench.posting
 	@$(BIN)/python -m tests.bench.loop
+	@$(BIN)/python -m tests.bench.telemetry
 	@$(BIN)/python -m pytest tests/bench --benchmark-enable --benchmark-only -q
 	@$(BIN)/python -m tests.core.patched tests/bench/test_core.py --benchmark-enable --benchmark-only -q
 

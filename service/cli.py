@@ -21,6 +21,7 @@ from service.repository.migrate import migrate
 from service.repository.queries import sql_folder
 from service.server.database import run_postgres
 from service.server.supervisor import embedded, serve, too_many_connections
+from service.telemetry.otel import export_problems
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -61,6 +62,7 @@ def _postgres(_options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> int:
     config, problems = Config.read(os.environ)
+    problems += export_problems(os.environ)
     try:
         if config.database_url is not None and any("DATABASE_URL" in problem for problem in problems):
             pass  # there is nothing to connect to

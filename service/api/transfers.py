@@ -68,7 +68,8 @@ class TransferHandlers:
         if not call.principal.may_debit(values["from_account_id"]):
             problem = FieldError("from_account_id", "this API key may not debit this account")
             raise Forbidden("This API key may debit some accounts only.", fields=(problem,))
-        request = PostRequest(ledger_id=call.ledger_id, key=idempotency_key(call.environ), **values)
+        key = idempotency_key(call.environ)
+        request = PostRequest(ledger_id=call.ledger_id, key=key, trace_parent=call.trace_parent, **values)
         posted = self._transfers.create(call.ctx, request)
         headers = {"Location": f"/api/transfers/{posted.transfer.id}", HEADER: self._positions.tell(call, posted.position)}
         if posted.replayed:

@@ -14,6 +14,7 @@ from service.concurrency.context import background
 from service.config import Config
 from tests.client import ApiClient
 from tests.conftest import make_key
+from tests.serving import wait_until
 
 NEVER = 0.02  # a second: nothing flows in while a test runs, and Retry-After is 50
 Start = Callable[..., Application]
