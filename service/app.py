@@ -9,6 +9,7 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 from service.api import create_flask
 from service.api.accounts import AccountHandlers
 from service.api.cursors import Cursors
+from service.api.document import DocumentHandlers
 from service.api.health import HealthHandlers
 from service.api.hot import hot_routes
 from service.api.problem import problem
@@ -69,8 +70,9 @@ class Application:
         accounts = AccountHandlers(Accounts(AccountRepository(self._pool, queries)), cursors)
         transfers = TransferHandlers(Transfers(TransferRepository(self._pool, queries), self._posting.post), cursors)
         probes = HealthHandlers(self._health.check, lambda: self._draining)
+        documents = DocumentHandlers(lambda: self.routes)
         queries.check_all_taken()
-        self.routes = [route for handlers in (users, accounts, transfers, probes) for route in handlers.routes()]
+        self.routes = [route for handlers in (users, accounts, transfers, probes, documents) for route in handlers.routes()]
         self._wsgi = chain(
             hot_routes(create_flask(self.routes), self.routes),
             public_paths=public_paths(self.routes),

@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from service import __version__
-from service.app import open_keys
+from service.api.openapi import document
+from service.app import Application, open_keys
 from service.concurrency.context import background, with_timeout
 from service.config import Config
 from service.errors import ConfigurationError, LedgerdError
@@ -91,6 +92,11 @@ def _check(options: argparse.Namespace) -> int:
         _say(problem)
     _say(f"{len(problems)} problems" if problems else "no problems found")
     return int(bool(problems))
+
+
+def _openapi(_options: argparse.Namespace) -> int:
+    print(json.dumps(document(Application(Config(database_url="postgresql://")).routes), indent=2))  # connects to nothing
+    return 0
 
 
 def _key_create(options: argparse.Namespace) -> int:
@@ -203,6 +209,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     check = command("check", _check, "Print the effective configuration, secrets masked, and every problem with it.")
     check.add_argument("--json", action="store_true", help="print JSON")
+    command("openapi", _openapi, "Print the HTTP API as an OpenAPI 3.1 document; it needs neither a server nor a database.")
     keys = commands.add_parser("key", help="Make, list and revoke API keys.").add_subparsers(required=True, metavar="ACTION")
     create = command("create", _key_create, "Make an API key and print it; it is shown this once.", keys)
     create.add_argument("--ledger", required=True, type=_ledger, help="the ledger it belongs to; made when there is none")

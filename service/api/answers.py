@@ -5,43 +5,68 @@ The answers themselves are made by hand in `representation`: a schema would cost
 
 from __future__ import annotations
 
-from marshmallow import Schema, fields
+from typing import Any, ClassVar
 
-from service.api.fields import Asset, Choice, Email, Metadata, Text, Time, Whole
+from marshmallow import EXCLUDE, Schema, fields
+
+from service.api.fields import Asset, Choice, Described, Email, Metadata, Text, Time, Whole
+from service.api.parameters import CURSOR
+from service.api.problem import CLIENT_CLOSED_REQUEST, STATUS, describe
+from service.errors import NotFound
 from service.ledger.money import GREATEST_AMOUNT, GREATEST_ID
 
+_CODES = [code for code, status in STATUS.items() if status != CLIENT_CLOSED_REQUEST]
 
-class UserAnswer(Schema):
+
+class _Answer(Schema):
+    """What is answered may gain members; a reader passes over those that it does not know."""
+
+    class Meta:
+        unknown = EXCLUDE
+
+
+class UserAnswer(_Answer):
     """A user."""
 
     id = Whole(1, GREATEST_ID, required=True)
     name = Text(1, 200, required=True)
     email = Email(required=True)
     metadata = Metadata(required=True)
-    version = Whole(1, required=True)
+    version = Whole(1, required=True, meaning="counts the changes; `ETag` has it as well")
     created_at = Time(required=True)
     updated_at = Time(required=True)
 
+    example: ClassVar[dict[str, Any]] = {
+        "id": 1, "name": "Ada", "email": "ada@example.com", "metadata": {"tier": "gold"}, "version": 1,
+        "created_at": "2026-01-31T09:30:00.000000Z", "updated_at": "2026-01-31T09:30:00.000000Z",
+    }
 
-class AccountAnswer(Schema):
+
+class AccountAnswer(_Answer):
     """An account; balances in minor units."""
 
     id = Whole(1, GREATEST_ID, required=True)
-    user_id = Whole(1, GREATEST_ID, required=True, allow_none=True)
+    user_id = Whole(1, GREATEST_ID, required=True, allow_none=True, meaning="the owner, or none")
     asset = Asset(required=True)
-    balance = Whole(-GREATEST_AMOUNT, required=True)
-    held = Whole(0, required=True)
-    available = Whole(-2 * GREATEST_AMOUNT, required=True)
-    min_balance = Whole(-GREATEST_AMOUNT, required=True, allow_none=True)
-    max_balance = Whole(-GREATEST_AMOUNT, required=True, allow_none=True)
+    balance = Whole(-GREATEST_AMOUNT, required=True, meaning="credits less debits")
+    held = Whole(0, required=True, meaning="the part of the balance that is set aside")
+    available = Whole(-2 * GREATEST_AMOUNT, required=True, meaning="`balance - held`: what a debit can draw on")
+    min_balance = Whole(-GREATEST_AMOUNT, required=True, allow_none=True, meaning="the floor of `available`; null is none")
+    max_balance = Whole(-GREATEST_AMOUNT, required=True, allow_none=True, meaning="the ceiling of `balance`; null is none")
     status = Choice("open", "frozen", "closed", required=True)
-    version = Whole(0, required=True)
+    version = Whole(0, required=True, meaning="counts the account's transfers, without a gap")
     metadata = Metadata(required=True)
     created_at = Time(required=True)
     updated_at = Time(required=True)
 
+    example: ClassVar[dict[str, Any]] = {
+        "id": 2, "user_id": 1, "asset": "USD/2", "balance": 1250, "held": 0, "available": 1250, "min_balance": 0,
+        "max_balance": 100_000, "status": "open", "version": 1, "metadata": {},
+        "created_at": "2026-01-31T09:30:10.000000Z", "updated_at": "2026-01-31T09:30:30.000000Z",
+    }
 
-class BalanceAnswer(Schema):
+
+class BalanceAnswer(_Answer):
     """What an account holds now, in minor units."""
 
     account_id = Whole(1, GREATEST_ID, required=True)
@@ -49,50 +74,93 @@ class BalanceAnswer(Schema):
     balance = Whole(-GREATEST_AMOUNT, required=True)
     held = Whole(0, required=True)
     available = Whole(-2 * GREATEST_AMOUNT, required=True)
-    version = Whole(0, required=True)
+    version = Whole(0, required=True, meaning="how many transfers that includes")
     updated_at = Time(required=True)
 
+    example: ClassVar[dict[str, Any]] = {
+        "account_id": 2, "asset": "USD/2", "balance": 1250, "held": 0, "available": 1250, "version": 1,
+        "updated_at": "2026-01-31T09:30:30.000000Z",
+    }
 
-class TransferAnswer(Schema):
+
+class TransferAnswer(_Answer):
     """A transfer; amount and balances in minor units."""
 
     id = Whole(1, GREATEST_ID, required=True)
     status = Choice("posted", required=True)
-    from_account_id = Whole(1, GREATEST_ID, required=True)
-    to_account_id = Whole(1, GREATEST_ID, required=True)
+    from_account_id = Whole(1, GREATEST_ID, required=True, meaning="the account debited")
+    to_account_id = Whole(1, GREATEST_ID, required=True, meaning="the account credited")
     amount = Whole(1, required=True)
     asset = Asset(required=True)
     reference = Text(1, 255, required=True, allow_none=True)
     metadata = Metadata(required=True)
-    from_version = Whole(1, required=True)
-    to_version = Whole(1, required=True)
-    from_balance = Whole(-GREATEST_AMOUNT, required=True)
-    to_balance = Whole(-GREATEST_AMOUNT, required=True)
+    from_version = Whole(1, required=True, meaning="the debited account's version right after the transfer")
+    to_version = Whole(1, required=True, meaning="the credited account's version right after the transfer")
+    from_balance = Whole(-GREATEST_AMOUNT, required=True, meaning="the debited account's balance right after the transfer")
+    to_balance = Whole(-GREATEST_AMOUNT, required=True, meaning="the credited account's balance right after the transfer")
     created_at = Time(required=True)
 
+    example: ClassVar[dict[str, Any]] = {
+        "id": 1, "status": "posted", "from_account_id": 1, "to_account_id": 2, "amount": 1250, "asset": "USD/2",
+        "reference": "order 1001", "metadata": {}, "from_version": 1, "to_version": 1, "from_balance": -1250,
+        "to_balance": 1250, "created_at": "2026-01-31T09:30:30.000000Z",
+    }
 
-class UserPage(Schema):
+
+class _Page(_Answer):
+    next_cursor = Described[str](CURSOR, required=True, allow_none=True, meaning="`cursor` of the next page; null at the end")
+
+
+class UserPage(_Page):
     """A page of users."""
 
     data = fields.List(fields.Nested(UserAnswer), required=True)
-    next_cursor = fields.String(required=True, allow_none=True)
+
+    example: ClassVar[dict[str, Any]] = {"data": [UserAnswer.example], "next_cursor": None}
 
 
-class AccountPage(Schema):
+class AccountPage(_Page):
     """A page of accounts."""
 
     data = fields.List(fields.Nested(AccountAnswer), required=True)
-    next_cursor = fields.String(required=True, allow_none=True)
+
+    example: ClassVar[dict[str, Any]] = {"data": [AccountAnswer.example], "next_cursor": None}
 
 
-class TransferPage(Schema):
+class TransferPage(_Page):
     """A page of transfers."""
 
     data = fields.List(fields.Nested(TransferAnswer), required=True)
-    next_cursor = fields.String(required=True, allow_none=True)
+
+    example: ClassVar[dict[str, Any]] = {"data": [TransferAnswer.example], "next_cursor": None}
 
 
-class StateAnswer(Schema):
+class StateAnswer(_Answer):
     """What a probe says."""
 
     status = Choice("ok", "ready", required=True)
+
+    example: ClassVar[dict[str, Any]] = {"status": "ok"}
+
+
+class FieldProblem(_Answer):
+    """What is wrong with one part of the request."""
+
+    field = Described[str]({"type": "string"}, required=True, meaning="a JSON member (dotted), a parameter or a header")
+    message = Described[str]({"type": "string"}, required=True)
+
+    example: ClassVar[dict[str, Any]] = {"field": "amount", "message": "expected a whole number from 1 to 9007199254740991"}
+
+
+class Problem(_Answer):
+    """An error (RFC 9457)."""
+
+    type = Described[str]({"type": "string", "format": "uri"}, required=True, meaning="`urn:ledgerd:error:` and the code")
+    title = Described[str]({"type": "string"}, required=True, meaning="the status in words")
+    status = Whole(400, 599, required=True)
+    detail = Described[str]({"type": "string"}, required=True, meaning="for people; it may change")
+    code = Choice(*_CODES, required=True, meaning="what programs test")
+    request_id = Described[str]({"type": "string"}, required=True, meaning="the log has the request under it")
+    errors = fields.List(fields.Nested(FieldProblem), metadata={"description": "the parts of the request that are to blame"})
+
+    example: ClassVar[dict[str, Any]] = describe(NotFound("No user 7 in this ledger."), "6f40d12f2a36f853a003eee2")

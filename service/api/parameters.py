@@ -1,20 +1,40 @@
-"""Parameters and headers that several routes have."""
+"""Parameters and headers that several routes have, or all of them."""
 
 from __future__ import annotations
 
 from service.api.calls import DEFAULT_LIMIT, GREATEST_LIMIT
-from service.api.routes import Parameter
+from service.api.cursors import LENGTH
+from service.api.fields import WITHOUT_NUL, whole
+from service.api.routes import Header, Parameter
 from service.ledger.money import GREATEST_ID
+from service.middleware.deadline import SECONDS
+from service.middleware.request_id import SANE
 
 ID = {"type": "integer", "minimum": 1, "maximum": GREATEST_ID}
+CURSOR = {"type": "string", "pattern": f"^[A-Za-z0-9_-]{{{LENGTH}}}$"}
+SEARCHED = {"type": "string", "pattern": WITHOUT_NUL}
+TAG = {"type": "string", "pattern": '^"[!#-~]+"$'}
 PAGE = (
     Parameter(
         "limit", "how many at most",
         {"type": "integer", "minimum": 1, "maximum": GREATEST_LIMIT, "default": DEFAULT_LIMIT},
     ),
-    Parameter("cursor", "`next_cursor` of the page before"),
+    Parameter("cursor", "`next_cursor` of the page before, with the same parameters as there", CURSOR),
 )
-IF_MATCH = Parameter("If-Match", "one entity tag as `ETag` gave it, quotes included, or `*` for any version")
-IDEMPOTENCY_KEY = Parameter("Idempotency-Key", "1 to 255 printable ASCII characters: one key, one effect, for ever")
-MADE = {"Location": "the path of what was made"}
-TAGGED = {"ETag": "its version, for `If-Match`"}
+IF_MATCH = Parameter(
+    "If-Match", "one entity tag as `ETag` gave it, quotes included, or `*` for any version",
+    {"type": "string", "pattern": r'^(\*|"[!#-~]+")$'},
+)
+IF_NONE_MATCH = Parameter("If-None-Match", "entity tags as `ETag` gave them: 304 while one is current")
+REQUEST_TIMEOUT = Parameter(
+    "Request-Timeout", "seconds until the answer is no longer wanted; at most the server's maximum, which holds without it",
+    {"type": "string", "pattern": whole(SECONDS), "not": {"pattern": "^[0.]*$"}, "examples": ["2.5"]},
+)
+REQUEST_ID = Parameter(
+    "X-Request-ID", f"taken as this request's id where it is one of `{SANE.pattern}`; any other value is passed over",
+)
+COMMON = (REQUEST_TIMEOUT, REQUEST_ID)  # every route takes them
+
+REQUEST_ID_ANSWERED = Header("the id under which the log has this request", {"type": "string", "pattern": whole(SANE)})
+MADE = {"Location": Header("the path of what was made")}
+TAGGED = {"ETag": Header("its version, for `If-Match`", TAG)}

@@ -28,6 +28,23 @@ class Parameter:
     schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "string"})
 
 
+@dataclass(frozen=True, slots=True)
+class Header:
+    """A header of the answer: its meaning, its JSON schema, and the one success that has it, if not all have."""
+
+    meaning: str
+    schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "string"})
+    only: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """An answer that is no resource but a file or a text: its media type, and its JSON schema."""
+
+    type: str
+    schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "string"})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
     """One method of one path.
@@ -35,6 +52,7 @@ class Route:
     `path` names its variables as Flask does: `/api/users/<user_id>`. `scope` is what the key must hold; None opens the route
     to those without a key. `body` is the schema of the request's JSON; `answers` has one for each status that is a success,
     None where there is no body. `errors` are the codes of the taxonomy that this route answers besides those that any may.
+    `variables` describe those of the path that are no ids. `operation` is its name in generated clients, if not the handler's.
     """
 
     method: str
@@ -42,12 +60,14 @@ class Route:
     handler: Callable[..., Answer]
     scope: str | None
     summary: str
-    answers: Mapping[int, Schema | None]
+    answers: Mapping[int, Schema | Media | None]
     body: Schema | None = None
+    variables: tuple[Parameter, ...] = ()
     query: tuple[Parameter, ...] = ()
     headers: tuple[Parameter, ...] = ()
-    answer_headers: Mapping[str, str] = field(default_factory=dict)
+    answer_headers: Mapping[str, Header] = field(default_factory=dict)
     errors: tuple[str, ...] = ()
+    operation: str = ""
 
     def answer(self, environ: WSGIEnvironment, **variables: str) -> Answer:
         """Check that this call may come here, then let the handler answer.

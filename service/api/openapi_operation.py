@@ -1,0 +1,91 @@
+"""One route as an operation of the OpenAPI document."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from http import HTTPStatus
+from typing import Any
+
+from service.api.openapi_errors import error_responses
+from service.api.parameters import COMMON, ID
+from service.api.routes import Header, Media, Parameter, Route
+
+_GROUPS = {"healthz": "probes", "readyz": "probes", "metrics": "probes", "openapi.json": "document", "docs": "document"}
+_VARIABLE = re.compile("<([a-z_]+)>")
+
+
+def path_of(route: Route) -> str:
+    """Its path with variables as OpenAPI writes them: `/api/users/{user_id}`."""
+    return _VARIABLE.sub(r"{\1}", route.path)
+
+
+def tag_of(route: Route) -> str:
+    """The group that it is shown in."""
+    first = route.path.removeprefix("/api").split("/")[1]
+    return _GROUPS.get(first, first)
+
+
+def operation_id(route: Route) -> str:
+    """What generated clients call it, such as `users.create`."""
+    return f"{tag_of(route)}.{route.operation or route.handler.__name__}"
+
+
+def operation(route: Route, routes: Iterable[Route]) -> dict[str, Any]:
+    """The operation; `routes` are all there are, for its links."""
+    access = "Open to everybody." if route.scope is None else f"Takes a key with the scope `{route.scope}`."
+    described = {
+        "tags": [tag_of(route)],
+        "operationId": operation_id(route),
+        "summary": route.summary.partition(";")[0],
+        "description": f"{route.summary}.\n\n{access}",
+        "security": [] if route.scope is None else [{"apiKey": [route.scope]}],
+        "parameters": [*_parameters(route), *(parameter.name for parameter in COMMON)],
+        "responses": dict([*_successes(route, dict(_links(route, routes))), *error_responses(route)]),
+    }
+    if route.body is not None:
+        described["requestBody"] = {"required": True, "content": {"application/json": {"schema": route.body}}}
+    return described
+
+
+def parameter(of: Parameter) -> dict[str, Any]:
+    """A parameter without its name and place."""
+    return {"description": of.meaning, "schema": of.schema}
+
+
+def header(of: Header) -> dict[str, Any]:
+    """A header of an answer, which is always there."""
+    return {"description": of.meaning, "required": True, "schema": of.schema}
+
+
+def _parameters(route: Route) -> Iterator[dict[str, Any]]:
+    own = {variable.name: variable for variable in route.variables}
+    for name in _VARIABLE.findall(route.path):
+        yield {"name": name, "in": "path", **parameter(own.get(name) or Parameter(name, "its id", ID))}
+    for query in route.query:
+        yield {"name": query.name, "in": "query", **parameter(query)}
+    for asked in route.headers:
+        yield {"name": asked.name, "in": "header", **parameter(asked)}
+
+
+def _successes(route: Route, links: dict[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
+    for status, body in route.answers.items():
+        headers = {name: header(of) for name, of in route.answer_headers.items() if of.only in (None, status)}
+        response = {"description": HTTPStatus(status).phrase, "headers": {"X-Request-ID": "X-Request-ID", **headers}}
+        if isinstance(body, Media):
+            response["content"] = {body.type: {"schema": body.schema}}
+        elif body is not None:
+            response["content"] = {"application/json": {"schema": body}}
+        if status == HTTPStatus.CREATED:
+            response["links"] = links
+        yield status, response
+
+
+def _links(route: Route, routes: Iterable[Route]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """From what a POST made to what can be done with it: by its id in a path below, or in a query."""
+    below = re.compile(re.escape(route.path) + "/<([a-z_]+)>")
+    found = [(other, match[1]) for other in routes if (match := below.match(other.path))]
+    names = {name for _, name in found}
+    found += [(other, asked.name) for other in routes for asked in other.query if asked.name in names]
+    for other, name in found:
+        yield operation_id(other), {"operationId": operation_id(other), "parameters": {name: "$response.body#/id"}}
