@@ -23,7 +23,7 @@ PAGE = (
 )
 IF_MATCH = Parameter(
     "If-Match", "one entity tag as `ETag` gave it, quotes included, or `*` for any version",
-    {"type": "string", "pattern": r'^(\*|"[!#-~]+")$'},
+    {"type": "string", "pattern": r'^(\*|"[!#-~]+")$', "examples": ["*", '"1"']},
 )
 IF_NONE_MATCH = Parameter("If-None-Match", "entity tags as `ETag` gave them: 304 while one is current")
 REQUEST_TIMEOUT = Parameter(
