@@ -40,8 +40,8 @@ class ApiClient:
         if data is not None:
             named.setdefault("Content-Type", "application/json")
         environ = {} if client_left is None else {CLIENT_LEFT: client_left}
-        answer = self._client.open(path, method=method, data=data, headers=named, environ_overrides=environ)
-        reply = Reply(answer.status_code, dict(answer.headers), answer.get_data())
+        with self._client.open(path, method=method, data=data, headers=named, environ_overrides=environ) as answer:
+            reply = Reply(answer.status_code, dict(answer.headers), answer.get_data())
         if reply.status != CLIENT_CLOSED_REQUEST:  # nobody sees it
             contract().check(method, path, reply)
         return reply

@@ -67,19 +67,43 @@ class AccountAnswer(_Answer):
 
 
 class BalanceAnswer(_Answer):
-    """What an account holds now, in minor units."""
+    """What an account holds, in minor units: now, with what is held of it, or at the time `at`."""
 
     account_id = Whole(1, GREATEST_ID, required=True)
     asset = Asset(required=True)
     balance = Whole(-GREATEST_AMOUNT, required=True)
-    held = Whole(0, required=True)
-    available = Whole(-2 * GREATEST_AMOUNT, required=True)
+    held = Whole(0)
+    available = Whole(-2 * GREATEST_AMOUNT)
     version = Whole(0, required=True, meaning="how many transfers that includes")
-    updated_at = Time(required=True)
+    updated_at = Time()
+    at = Time()
 
     example: ClassVar[dict[str, Any]] = {
         "account_id": 2, "asset": "USD/2", "balance": 1250, "held": 0, "available": 1250, "version": 1,
         "updated_at": "2026-01-31T09:30:30.000000Z",
+    }
+    json_schema: ClassVar[dict[str, Any]] = {
+        "oneOf": [{"required": ["held", "available", "updated_at"]}, {"required": ["at"]}],
+    }
+
+
+class EntryAnswer(_Answer):
+    """A line of a statement; `balance` is what the account held right after it."""
+
+    version = Whole(1, required=True, meaning="the number of the line, without a gap")
+    transfer_id = Whole(1, GREATEST_ID, required=True)
+    direction = Choice("debit", "credit", required=True)
+    amount = Whole(1, required=True)
+    balance = Whole(-GREATEST_AMOUNT, required=True)
+    other_account_id = Whole(1, GREATEST_ID, required=True)
+    asset = Asset(required=True)
+    reference = Text(1, 255, required=True, allow_none=True)
+    metadata = Metadata(required=True)
+    created_at = Time(required=True)
+
+    example: ClassVar[dict[str, Any]] = {
+        "version": 1, "transfer_id": 1, "direction": "credit", "amount": 1250, "balance": 1250, "other_account_id": 1,
+        "asset": "USD/2", "reference": "order 1001", "metadata": {}, "created_at": "2026-01-31T09:30:30.000000Z",
     }
 
 
@@ -133,6 +157,39 @@ class TransferPage(_Page):
     data = fields.List(fields.Nested(TransferAnswer), required=True)
 
     example: ClassVar[dict[str, Any]] = {"data": [TransferAnswer.example], "next_cursor": None}
+
+
+class EntryPage(_Page):
+    """A page of a statement."""
+
+    data = fields.List(fields.Nested(EntryAnswer), required=True)
+    previous_cursor = Described[str](CURSOR, required=True, allow_none=True, meaning="`cursor` back; null at the beginning")
+
+    example: ClassVar[dict[str, Any]] = {"data": [EntryAnswer.example], "next_cursor": None, "previous_cursor": None}
+
+
+class SearchHit(_Answer):
+    """Something that fits: its kind, and itself under the name of its kind."""
+
+    kind = Choice("user", "account", "transfer", required=True)
+    user = fields.Nested(UserAnswer)
+    account = fields.Nested(AccountAnswer)
+    transfer = fields.Nested(TransferAnswer)
+
+    example: ClassVar[dict[str, Any]] = {"kind": "user", "user": UserAnswer.example}
+    json_schema: ClassVar[dict[str, Any]] = {
+        "oneOf": [
+            {"properties": {"kind": {"const": kind}}, "required": [kind]} for kind in ("user", "account", "transfer")
+        ],
+    }
+
+
+class SearchAnswer(_Answer):
+    """What fits, the best first."""
+
+    data = fields.List(fields.Nested(SearchHit), required=True)
+
+    example: ClassVar[dict[str, Any]] = {"data": [SearchHit.example]}
 
 
 class StateAnswer(_Answer):

@@ -44,14 +44,14 @@ class DocumentHandlers:
         """The routes."""
         yield Route(
             method="GET", path="/openapi.json", handler=self.openapi, scope=None, summary="This document",
-            headers=(IF_NONE_MATCH,), answers={200: Media("application/json", {"type": "object"}), 304: None},
+            headers=(IF_NONE_MATCH,), answers={200: Media(("application/json",), {"type": "object"}), 304: None},
             answer_headers=_HEADERS,
         )
         for path, (package, name, media_type) in FILES.items():
             yield Route(
                 method="GET", path=path, handler=_sender(package, name, media_type), scope=None,
                 operation=name.rpartition("/")[2], summary=f"A page to read this document on: its {name.rpartition('/')[2]}",
-                headers=(IF_NONE_MATCH,), answers={200: Media(media_type), 304: None}, answer_headers=_HEADERS,
+                headers=(IF_NONE_MATCH,), answers={200: Media((media_type,)), 304: None}, answer_headers=_HEADERS,
             )
 
     def openapi(self, call: Call) -> Answer:

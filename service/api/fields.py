@@ -18,12 +18,10 @@ from service.ledger.money import ASSET, GREATEST_AMOUNT
 MOST_METADATA = 16_384
 DEEPEST_METADATA = 5
 WITHOUT_NUL = r"^[^\x00]*$"
-_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2})")
-# neither an @ nor what is white or invisible: controls, spaces, soft hyphens, marks of direction and width
-_ADDRESS_PART = (
-    r"[^@\x00-\x20\x7f-\xa0\xad\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff\ufff9-\ufffb]+"
-)
-_EMAIL = re.compile(f"{_ADDRESS_PART}@{_ADDRESS_PART}")
+TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2})")
+# for a class of characters: what is white or invisible: controls, spaces, soft hyphens, marks of direction and width
+INVISIBLE = r"\x00-\x20\x7f-\xa0\xad\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff\ufff9-\ufffb"
+_EMAIL = re.compile(f"[^@{INVISIBLE}]+@[^@{INVISIBLE}]+")
 Value = TypeVar("Value")
 
 
@@ -102,10 +100,10 @@ class Time(Described[str]):
     """A moment in RFC 3339 with its zone, such as 2026-01-31T09:30:00.000000Z."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__({"type": "string", "format": "date-time", "pattern": whole(_TIME)}, **options)
+        super().__init__({"type": "string", "format": "date-time", "pattern": whole(TIME)}, **options)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
-        if isinstance(value, str) and _TIME.fullmatch(value):
+        if isinstance(value, str) and TIME.fullmatch(value):
             return value
         raise ValidationError("expected a time with its zone, such as 2026-01-31T09:30:00Z")
 

@@ -22,6 +22,7 @@ TAGS = {
     "users": "Persons and firms that accounts may belong to.",
     "accounts": "A balance in one asset each, with a floor and a ceiling.",
     "transfers": "Amounts that moved from one account to another: never changed, never removed.",
+    "search": "What fits a few words, whatever it is.",
     "probes": "What the machine around asks; no key is needed.",
     "document": "This document, and a page to read it on; no key is needed.",
 }

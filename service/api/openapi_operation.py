@@ -33,13 +33,14 @@ def operation_id(route: Route) -> str:
 
 def operation(route: Route, routes: Iterable[Route]) -> dict[str, Any]:
     """The operation; `routes` are all there are, for its links."""
-    access = "Open to everybody." if route.scope is None else f"Takes a key with the scope `{route.scope}`."
+    scopes = sorted(route.scopes)
+    access = f"Takes a key with {' and '.join(f'`{scope}`' for scope in scopes)}." if scopes else "Open to everybody."
     described = {
         "tags": [tag_of(route)],
         "operationId": operation_id(route),
         "summary": route.summary.partition(";")[0],
         "description": f"{route.summary}.\n\n{access}",
-        "security": [] if route.scope is None else [{"apiKey": [route.scope]}],
+        "security": [{"apiKey": scopes}] if scopes else [],
         "parameters": [*_parameters(route), *(parameter.name for parameter in COMMON)],
         "responses": dict([*_successes(route, dict(_links(route, routes))), *error_responses(route)]),
     }
@@ -63,7 +64,7 @@ def _parameters(route: Route) -> Iterator[dict[str, Any]]:
     for name in _VARIABLE.findall(route.path):
         yield {"name": name, "in": "path", **parameter(own.get(name) or Parameter(name, "its id", ID))}
     for query in route.query:
-        yield {"name": query.name, "in": "query", **parameter(query)}
+        yield {"name": query.name, "in": "query", "required": query.required, **parameter(query)}
     for asked in route.headers:
         yield {"name": asked.name, "in": "header", **parameter(asked)}
 
@@ -73,7 +74,7 @@ def _successes(route: Route, links: dict[str, Any]) -> Iterator[tuple[int, dict[
         headers = {name: header(of) for name, of in route.answer_headers.items() if of.only in (None, status)}
         response = {"description": HTTPStatus(status).phrase, "headers": {"X-Request-ID": "X-Request-ID", **headers}}
         if isinstance(body, Media):
-            response["content"] = {body.type: {"schema": body.schema}}
+            response["content"] = {media_type: {"schema": body.schema} for media_type in body.types}
         elif body is not None:
             response["content"] = {"application/json": {"schema": body}}
         if status == HTTPStatus.CREATED:

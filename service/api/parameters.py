@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from service.api.calls import DEFAULT_LIMIT, GREATEST_LIMIT
 from service.api.cursors import LENGTH
+from service.api.fields import TIME as TIME_PATTERN
 from service.api.fields import WITHOUT_NUL, whole
 from service.api.routes import Header, Parameter
 from service.ledger.money import GREATEST_ID
@@ -14,12 +15,18 @@ ID = {"type": "integer", "minimum": 1, "maximum": GREATEST_ID}
 CURSOR = {"type": "string", "pattern": f"^[A-Za-z0-9_-]{{{LENGTH}}}$"}
 SEARCHED = {"type": "string", "pattern": WITHOUT_NUL}
 TAG = {"type": "string", "pattern": '^"[!#-~]+"$'}
-PAGE = (
-    Parameter(
-        "limit", "how many at most",
-        {"type": "integer", "minimum": 1, "maximum": GREATEST_LIMIT, "default": DEFAULT_LIMIT},
-    ),
-    Parameter("cursor", "`next_cursor` of the page before, with the same parameters as there", CURSOR),
+TIME = {"type": "string", "format": "date-time", "pattern": whole(TIME_PATTERN), "examples": ["2026-01-31T09:30:00Z"]}
+LIMIT = Parameter(
+    "limit", "how many at most", {"type": "integer", "minimum": 1, "maximum": GREATEST_LIMIT, "default": DEFAULT_LIMIT}
+)
+PAGE = (LIMIT, Parameter("cursor", "`next_cursor` of the page before, with the same parameters as there", CURSOR))
+FROM = Parameter("from", "the time from which on", TIME)
+TO = Parameter("to", "the time until which, itself excluded", TIME)
+WANTED = (
+    Parameter("account_id", "from or to which they are", ID),
+    Parameter("reference", "the reference that they have", {**SEARCHED, "minLength": 1, "maxLength": 255}),
+    FROM,
+    TO,
 )
 IF_MATCH = Parameter(
     "If-Match", "one entity tag as `ETag` gave it, quotes included, or `*` for any version",

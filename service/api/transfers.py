@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from service.api.answers import TransferAnswer, TransferPage
 from service.api.body import read_object
-from service.api.calls import Answer, Call, page, path_id, query_id
+from service.api.calls import Answer, Call, page, path_id
 from service.api.cursors import Cursors
 from service.api.fields import whole
-from service.api.parameters import ID, MADE, PAGE
+from service.api.filters import read_wanted
+from service.api.parameters import MADE, PAGE, WANTED
 from service.api.representation import show_transfer
 from service.api.routes import Header, Parameter, Route
 from service.api.schemas import TransferInput, load
@@ -38,8 +40,8 @@ class TransferHandlers:
         """The routes."""
         yield Route(
             method="GET", path="/api/transfers", handler=self.list, scope="transfers:read",
-            summary="A page of transfers, newest first; with `account_id`, those from or to that account",
-            query=(*PAGE, Parameter("account_id", "from or to which they are", ID)), answers={200: TransferPage()},
+            summary="A page of transfers, newest first; of an account, with a reference, or of a stretch of time",
+            query=(*PAGE, *WANTED), answers={200: TransferPage()},
         )
         yield Route(
             method="POST", path="/api/transfers", handler=self.create, scope="transfers:write",
@@ -57,15 +59,11 @@ class TransferHandlers:
         )
 
     def list(self, call: Call) -> Answer:
-        """A page of transfers, newest first; with `account_id`, those from or to that account."""
-        asked, filters = page(call, self._cursors, "transfers", "account_id")
-        position, limit = asked.position or GREATEST_ID, asked.limit + 1
-        account_id = query_id(filters, "account_id")
-        if account_id is None:
-            rows = self._transfers.list(call.ctx, call.ledger_id, before_id=position, limit=limit)
-            return asked.answer(call.ctx, self._cursors, rows, show_transfer, lambda transfer: transfer.id)
-        rows = self._transfers.list_of_account(call.ctx, call.ledger_id, account_id, before_version=position, limit=limit)
-        return asked.answer(call.ctx, self._cursors, rows, show_transfer, lambda transfer: transfer.version_of(account_id))
+        """A page of transfers, newest first, of an account, with a reference, or of a stretch of time."""
+        asked, given = page(call, self._cursors, "transfers", *(parameter.name for parameter in WANTED))
+        wanted = replace(read_wanted(given), before=asked.position or GREATEST_ID)
+        rows = self._transfers.list(call.ctx, call.ledger_id, wanted, limit=asked.limit + 1)
+        return asked.answer(call.ctx, self._cursors, rows, show_transfer, wanted.position)
 
     def create(self, call: Call) -> Answer:
         """201 with the transfer; 200 and `Idempotency-Replayed: true` when its key had posted it before."""

@@ -43,8 +43,9 @@ class Contract:
         self._document = _closed(openapi)
         self._registry = Registry().with_resource(_URI, DRAFT202012.create_resource(self._document))
         self._validators: dict[str, Draft202012Validator] = {}
-        self._paths = [
-            (re.compile(re.sub(r"\\{[a-z_]+\\}", "[^/]+", re.escape(template))), template) for template in openapi["paths"]
+        self._paths = [  # those without variables first, as OpenAPI matches them
+            (re.compile(re.sub(r"\\{[a-z_]+\\}", "[^/]+", re.escape(template))), template)
+            for template in sorted(openapi["paths"], key=lambda template: "{" in template)
         ]
 
     def check(self, method: str, path: str, reply: Reply) -> None:
@@ -110,7 +111,7 @@ class Contract:
         assert media_type in response["content"], f"{where} as {media_type}"
         if not sent:
             assert not reply.body, f"{where} with a body"
-        elif media_type.endswith("json"):
+        elif media_type in ("application/json", "application/problem+json"):
             wrong = self.accepts(f"{pointer}/content/{_escaped(media_type)}/schema", json.loads(reply.body))
             assert not wrong, f"{where}: {wrong}"
 
