@@ -13,8 +13,8 @@ from service import __version__
 from service.api.answers import Problem
 from service.api.fields import metadata_schemas
 from service.api.openapi_errors import problem_response
-from service.api.openapi_operation import header, operation, parameter, path_of
-from service.api.parameters import COMMON, REQUEST_ID_ANSWERED
+from service.api.openapi_operation import operation, path_of
+from service.api.parameters import ANSWERED, ASKED
 from service.api.problem import STATUS
 from service.api.routes import Route
 
@@ -60,9 +60,10 @@ def document(routes: Sequence[Route]) -> dict[str, Any]:
     for schema_name, schema in metadata_schemas().items():
         spec.components.schema(schema_name, schema)
     spec.components.schema("Problem", schema=Problem)
-    for common in COMMON:
-        spec.components.parameter(common.name, "header", parameter(common))
-    spec.components.header("X-Request-ID", header(REQUEST_ID_ANSWERED))
+    for asked in ASKED:
+        spec.components.parameter(asked.name, "header", asked.openapi())
+    for header_name, answered in ANSWERED.items():
+        spec.components.header(header_name, answered.openapi())
     for code in STATUS:
         spec.components.response(code, problem_response(code), lazy=True)  # those that no route names are left out
     for route in routes:

@@ -6,8 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
+from service.api.parameters import ANSWERED
 from service.api.problem import STATUS, describe
-from service.api.routes import Route
+from service.api.routes import Header, Route
 from service.errors import taxonomy
 
 ANY = ("malformed_request", "invalid_input", "internal")  # no Host, a wrong Request-Timeout or parameter, our own fault
@@ -16,10 +17,9 @@ WITH_BODY = ("payload_too_large", "unsupported_media_type")
 WRITING = ("outcome_unknown",)
 EXAMPLE_ID = "6f40d12f2a36f853a003eee2"
 
-_RETRY_AFTER = {"description": "whole seconds to wait", "required": True, "schema": {"type": "integer", "minimum": 0}}
-_CHALLENGE = {"description": "how to authenticate", "required": True, "schema": {"const": 'Bearer realm="ledgerd"'}}
+_RETRY_AFTER = Header("whole seconds to wait", {"type": "integer", "minimum": 0})
 _HEADERS = {
-    "unauthenticated": {"WWW-Authenticate": _CHALLENGE},
+    "unauthenticated": {"WWW-Authenticate": Header("how to authenticate", {"const": 'Bearer realm="ledgerd"'})},
     "overloaded": {"Retry-After": _RETRY_AFTER},
     "unavailable": {"Retry-After": _RETRY_AFTER},
 }
@@ -50,11 +50,12 @@ def problem_response(*codes: str) -> dict[str, Any]:
     """The response of errors that have one status."""
     kinds = {code: taxonomy()[code] for code in codes}
     meanings = {code: " ".join((kind.__doc__ or "").split()) for code, kind in kinds.items()}
+    own = _HEADERS.get(codes[0], {})  # the errors of a status have the same
     narrowed = {"status": {"const": STATUS[codes[0]]}, "code": {"enum": list(codes)}}
     schema = {"allOf": [{"$ref": "#/components/schemas/Problem"}, {"type": "object", "properties": narrowed}]}
     examples = {code: {"value": describe(kind(meanings[code]), EXAMPLE_ID)} for code, kind in kinds.items()}
     return {
         "description": "\n".join(f"- `{code}`: {meaning}" for code, meaning in meanings.items()),
-        "headers": {"X-Request-ID": "X-Request-ID"} | _HEADERS.get(codes[0], {}),
+        "headers": {**{name: name for name in ANSWERED}, **{name: of.openapi() for name, of in own.items()}},
         "content": {"application/problem+json": {"schema": schema, "examples": examples}},
     }

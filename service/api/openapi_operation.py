@@ -8,8 +8,8 @@ from http import HTTPStatus
 from typing import Any
 
 from service.api.openapi_errors import error_responses
-from service.api.parameters import COMMON, ID
-from service.api.routes import Header, Media, Parameter, Route
+from service.api.parameters import ANSWERED, ASKED, ID
+from service.api.routes import Media, Parameter, Route
 
 _GROUPS = {"healthz": "probes", "readyz": "probes", "metrics": "probes", "openapi.json": "document", "docs": "document"}
 _VARIABLE = re.compile("<([a-z_]+)>")
@@ -41,7 +41,7 @@ def operation(route: Route, routes: Iterable[Route]) -> dict[str, Any]:
         "summary": route.summary.partition(";")[0],
         "description": f"{route.summary}.\n\n{access}",
         "security": [{"apiKey": scopes}] if scopes else [],
-        "parameters": [*_parameters(route), *(parameter.name for parameter in COMMON)],
+        "parameters": [*_parameters(route), *(asked.name for asked in ASKED)],
         "responses": dict([*_successes(route, dict(_links(route, routes))), *error_responses(route)]),
     }
     if route.body is not None:
@@ -49,30 +49,20 @@ def operation(route: Route, routes: Iterable[Route]) -> dict[str, Any]:
     return described
 
 
-def parameter(of: Parameter) -> dict[str, Any]:
-    """A parameter without its name and place."""
-    return {"description": of.meaning, "schema": of.schema}
-
-
-def header(of: Header) -> dict[str, Any]:
-    """A header of an answer, which is always there."""
-    return {"description": of.meaning, "required": True, "schema": of.schema}
-
-
 def _parameters(route: Route) -> Iterator[dict[str, Any]]:
     own = {variable.name: variable for variable in route.variables}
     for name in _VARIABLE.findall(route.path):
-        yield {"name": name, "in": "path", **parameter(own.get(name) or Parameter(name, "its id", ID))}
+        yield {"name": name, "in": "path", **(own.get(name) or Parameter(name, "its id", ID)).openapi()}
     for query in route.query:
-        yield {"name": query.name, "in": "query", "required": query.required, **parameter(query)}
+        yield {"name": query.name, "in": "query", "required": query.required, **query.openapi()}
     for asked in route.headers:
-        yield {"name": asked.name, "in": "header", **parameter(asked)}
+        yield {"name": asked.name, "in": "header", **asked.openapi()}
 
 
 def _successes(route: Route, links: dict[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
     for status, body in route.answers.items():
-        headers = {name: header(of) for name, of in route.answer_headers.items() if of.only in (None, status)}
-        response = {"description": HTTPStatus(status).phrase, "headers": {"X-Request-ID": "X-Request-ID", **headers}}
+        headers = {name: of.openapi() for name, of in route.answer_headers.items() if of.only in (None, status)}
+        response = {"description": HTTPStatus(status).phrase, "headers": {**{name: name for name in ANSWERED}, **headers}}
         if isinstance(body, Media):
             response["content"] = {media_type: {"schema": body.schema} for media_type in body.types}
         elif body is not None:

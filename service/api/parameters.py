@@ -40,8 +40,10 @@ REQUEST_TIMEOUT = Parameter(
 REQUEST_ID = Parameter(
     "X-Request-ID", f"taken as this request's id where it is one of `{SANE.pattern}`; any other value is passed over",
 )
-COMMON = (REQUEST_TIMEOUT, REQUEST_ID)  # every route takes them
+ASKED = (REQUEST_TIMEOUT, REQUEST_ID)  # every route takes these
 
-REQUEST_ID_ANSWERED = Header("the id under which the log has this request", {"type": "string", "pattern": whole(SANE)})
+ANSWERED = {  # every answer may have these
+    "X-Request-ID": Header("the id under which the log has this request", {"type": "string", "pattern": whole(SANE)}),
+}
 MADE = {"Location": Header("the path of what was made")}
 TAGGED = {"ETag": Header("its version, for `If-Match`", TAG)}

@@ -28,14 +28,23 @@ class Parameter:
     schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "string"})
     required: bool = False
 
+    def openapi(self) -> dict[str, Any]:
+        """As the OpenAPI document has it, but for its name and place."""
+        return {"description": self.meaning, "schema": self.schema}
+
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """A header of the answer: its meaning, its JSON schema, and the one success that has it, if not all have."""
+    """A header of the answer: what it means, its JSON schema; `only` names the one success that has it, if not all have it."""
 
     meaning: str
     schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "string"})
     only: int | None = None
+    always: bool = True
+
+    def openapi(self) -> dict[str, Any]:
+        """As the OpenAPI document has it, but for its name."""
+        return {"description": self.meaning, "required": self.always, "schema": self.schema}
 
 
 @dataclass(frozen=True, slots=True)

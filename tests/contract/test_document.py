@@ -110,6 +110,22 @@ def test_every_body_and_answer_has_an_example(where: str, schema: Any) -> None:
     assert not wrong, f"the example of {schema.__name__}: {wrong}"
 
 
+def test_links_lead_from_what_was_made_to_what_can_be_done_with_it() -> None:
+    """Each takes the `id` of the answer, which has one, to an operation that has such a parameter."""
+    by_name = {operation_id(route): route for route in ROUTES}
+    links = [
+        (route, by_name[link["operationId"]], parameter, source)
+        for route in ROUTES if 201 in route.answers
+        for link in the_document()["paths"][path_of(route)]["post"]["responses"]["201"].get("links", {}).values()
+        for parameter, source in link["parameters"].items()
+    ]
+    assert ("users.create", "users.find") in {(operation_id(here), operation_id(there)) for here, there, _, _ in links}
+    for here, there, parameter, source in links:
+        assert source == "$response.body#/id"
+        assert "id" in here.answers[201].fields, f"{name_of(here)} answers no id to take to {name_of(there)}"
+        assert f"<{parameter}>" in there.path or parameter in {asked.name for asked in there.query}
+
+
 def test_the_examples_of_errors_are_valid() -> None:
     """Each by the schema of its response."""
     found = 0
