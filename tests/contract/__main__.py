@@ -18,8 +18,7 @@ def main() -> int:
         folder = Path(name)
         folder.chmod(0o755)
         with Serve(folder / "data", LEDGERD_WORKERS="2").wait_ready() as serve:
-            outcome = run(serve, folder, "--max-examples", "150", timeout_s=1500)
-    print(outcome.text)
+            outcome = run(serve, folder, "--max-examples", "100", timeout_s=1500, show=True)
     if outcome.cases < LEAST:
         print(f"only {outcome.cases} requests were made, fewer than {LEAST}", file=sys.stderr)
         return 1

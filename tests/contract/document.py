@@ -24,10 +24,13 @@ _URI = "urn:ledgerd:openapi"
 _OF_THE_SERVER = {"content-type", "content-length", "date", "server", "connection", "vary"}
 
 
+ROUTES = Application(Config(database_url="postgresql://")).routes  # it is never opened, so there need be no database
+
+
 @cache
 def the_document() -> dict[str, Any]:
-    """The document of the application; it needs no database."""
-    return document(Application(Config(database_url="postgresql://")).routes)
+    """The document of the application."""
+    return document(ROUTES)
 
 
 @cache

@@ -30,10 +30,13 @@ class Outcome:
     text: str
 
 
-def run(serve: Serve, folder: Path, *options: str, timeout_s: float, document: dict[str, Any] | None = None) -> Outcome:
+def run(
+    serve: Serve, folder: Path, *options: str, timeout_s: float, document: dict[str, Any] | None = None, show: bool = False
+) -> Outcome:
     """Send requests that are made from the document of `serve`, or another one; something to find is put there first.
 
-    Raises subprocess.TimeoutExpired after `timeout_s`.
+    `show` lets Schemathesis print as it goes, and then the outcome has no text. Raises subprocess.TimeoutExpired after
+    `timeout_s`.
     """
     key = serve.key("admin")
     client = HttpClient(serve.port, key)
@@ -48,11 +51,11 @@ def run(serve: Serve, folder: Path, *options: str, timeout_s: float, document: d
     ]
     done = subprocess.run(
         command, cwd=folder, env=clean_env(PYTHONPATH=str(ROOT)), text=True, timeout=timeout_s, check=False,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        stdout=None if show else subprocess.PIPE, stderr=subprocess.STDOUT,
     )
     assert report.exists(), done.stdout
     told = json.loads(report.read_text())
     return Outcome(
         cases=told["test_cases"]["generated"], operations=told["operations"], warnings=told["warnings"],
-        passed=done.returncode == 0, text=done.stdout,
+        passed=done.returncode == 0, text=done.stdout or "",
     )

@@ -16,13 +16,10 @@ from service.api.openapi_errors import codes_of
 from service.api.openapi_operation import operation_id, path_of, tag_of
 from service.api.problem import STATUS
 from service.api.routes import Media, Route
-from service.app import Application
-from service.config import Config
 from service.errors import taxonomy
 from service.ledger.scopes import BUNDLES
-from tests.contract.document import contract, the_document
+from tests.contract.document import ROUTES, contract, the_document
 
-ROUTES = Application(Config(database_url="postgresql://")).routes
 API_MD = Path(__file__).resolve().parents[2] / "docs" / "api.md"
 METHOD_AND_PATH = re.compile(r"(GET|POST|PUT|PATCH|DELETE) `([^`]+)`")
 SHOWN = [route for route in ROUTES if not route.path.startswith("/docs/")]  # the files of the page need no words
