@@ -24,6 +24,7 @@ class Config:
     """Every setting, in the units of its name."""
 
     database_url: str | None = None
+    replica_urls: tuple[str, ...] = ()
     data_dir: Path = Path("var")
     bind: str = "127.0.0.1:8080"
     workers: int = 1
@@ -37,6 +38,8 @@ class Config:
     db_max_idle_s: float = 600.0
     posting_queue: int = 1024
     search_timeout_s: float = 2.0
+    replica_max_lag_s: float = 5.0
+    hedge_after_s: float | None = None
     export_timeout_s: float = 3600.0
     cors_origins: tuple[str, ...] = ()
     postgres_bin: Path | None = None
@@ -58,6 +61,7 @@ class Config:
         reader = _Reader(env)
         config = cls(
             database_url=reader.secret("DATABASE_URL"),
+            replica_urls=tuple((reader.secret("DATABASE_REPLICA_URLS") or "").split()),
             data_dir=Path(os.path.abspath(reader.text("LEDGERD_DATA_DIR", "") or default_data_dir())),
             bind=reader.text("LEDGERD_BIND", cls.bind),
             workers=reader.integer("LEDGERD_WORKERS", len(os.sched_getaffinity(0)), 1, 256),
@@ -70,6 +74,8 @@ class Config:
             db_max_lifetime_s=reader.seconds("LEDGERD_DB_MAX_LIFETIME_S", cls.db_max_lifetime_s),
             db_max_idle_s=reader.seconds("LEDGERD_DB_MAX_IDLE_S", cls.db_max_idle_s),
             posting_queue=reader.integer("LEDGERD_POSTING_QUEUE", cls.posting_queue, 1, 100_000),
+            replica_max_lag_s=reader.seconds("LEDGERD_REPLICA_MAX_LAG_S", cls.replica_max_lag_s),
+            hedge_after_s=reader.seconds("LEDGERD_HEDGE_AFTER_S", 1.0) if reader.text("LEDGERD_HEDGE_AFTER_S", "") else None,
             search_timeout_s=reader.seconds("LEDGERD_SEARCH_TIMEOUT_S", cls.search_timeout_s),
             export_timeout_s=reader.seconds("LEDGERD_EXPORT_TIMEOUT_S", cls.export_timeout_s),
             cors_origins=tuple(reader.text("LEDGERD_CORS_ORIGINS", "").split()),
@@ -89,6 +95,11 @@ class Config:
             found.append(f"LEDGERD_DB_MIN_IDLE={self.db_min_idle} is above LEDGERD_DB_MAX_OPEN={self.db_max_open}")
         if self.database_url and not _is_postgres_url(self.database_url):
             found.append("DATABASE_URL: expected postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
+        for number, url in enumerate(self.replica_urls, 1):
+            if not _is_postgres_url(url):
+                found.append(f"DATABASE_REPLICA_URLS: the address {number} is none; expected such as postgresql://USER@HOST/DATABASE")
+        if self.replica_urls and self.database_url is None:
+            found.append("DATABASE_REPLICA_URLS is set without DATABASE_URL: the embedded PostgreSQL has no replicas")
         for origin in self.cors_origins:
             if origin != "*" and urlsplit(origin).scheme not in ("http", "https"):
                 found.append(f"LEDGERD_CORS_ORIGINS: {origin!r} is no origin; expected such as https://app.example.com")
@@ -96,8 +107,8 @@ class Config:
 
     @property
     def connections(self) -> int:
-        """How many database connections all workers may hold together."""
-        return self.workers * self.db_max_open
+        """How many database connections all workers may hold together: each its pool, and one that listens."""
+        return self.workers * (self.db_max_open + 1)
 
     def shown(self) -> dict[str, object]:
         """The settings under their names, with secrets masked: fit for a screen or a log."""
@@ -106,6 +117,8 @@ class Config:
             value = getattr(self, field.name)
             if field.name == "database_url":
                 shown["DATABASE_URL"] = mask_password(value) if value else "(embedded PostgreSQL)"
+            elif field.name == "replica_urls":
+                shown["DATABASE_REPLICA_URLS"] = " ".join(map(mask_password, value))
             else:
                 plain = isinstance(value, (int, float, str)) or value is None
                 text = " ".join(value) if isinstance(value, tuple) else str(value)

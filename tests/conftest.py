@@ -16,6 +16,7 @@ from hypothesis import settings
 from service.app import Application, open_keys
 from service.concurrency.context import background
 from service.config import Config
+from service.ledger.grants import Grant
 from service.repository.embedded import EmbeddedPostgres
 from service.repository.migrate import migrate
 from service.repository.queries import sql_folder
@@ -112,4 +113,4 @@ def api(application: Application, key: str) -> ApiClient:
 def make_key(database_url: str, ledger: str = "main", *scopes: str) -> str:
     """A key of `ledger`, admin unless told otherwise."""
     with open_keys(database_url) as keys:
-        return keys.create(background(), ledger=ledger, scopes=scopes or ("admin",))[0]
+        return keys.create(background(), Grant(scopes=scopes or ("admin",)), ledger=ledger).token

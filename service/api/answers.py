@@ -9,11 +9,13 @@ from typing import Any, ClassVar
 
 from marshmallow import EXCLUDE, Schema, fields
 
-from service.api.fields import Asset, Choice, Described, Email, Metadata, Text, Time, Whole
+from service.api.fields import Asset, Choice, Described, Email, LedgerName, Metadata, Several, Text, Time, Whole
 from service.api.parameters import CURSOR
 from service.api.problem import CLIENT_CLOSED_REQUEST, STATUS, describe
 from service.errors import NotFound
+from service.ledger.grants import GREATEST_BURST, GREATEST_RATE_PER_S, MOST_DEBIT_ACCOUNTS
 from service.ledger.money import GREATEST_AMOUNT, GREATEST_ID
+from service.ledger.scopes import GRANTABLE
 
 _CODES = [code for code, status in STATUS.items() if status != CLIENT_CLOSED_REQUEST]
 
@@ -130,6 +132,46 @@ class TransferAnswer(_Answer):
         "to_balance": 1250, "created_at": "2026-01-31T09:30:30.000000Z",
     }
 
+class LedgerAnswer(_Answer):
+    """A ledger."""
+
+    id = Whole(1, GREATEST_ID, required=True)
+    name = LedgerName(required=True)
+    created_at = Time(required=True)
+
+    example: ClassVar[dict[str, Any]] = {"id": 1, "name": "main", "created_at": "2026-01-31T09:00:00.000000Z"}
+
+
+class KeyAnswer(_Answer):
+    """An API key, without its secret."""
+
+    id = Text(12, 12, required=True)
+    ledger = LedgerName(required=True)
+    name = Text(0, 200, required=True)
+    scopes = Several(Choice(*GRANTABLE), len(GRANTABLE), required=True)
+    debit_accounts = Several(Whole(1, GREATEST_ID), MOST_DEBIT_ACCOUNTS, required=True, allow_none=True)
+    rate_per_s = Whole(1, GREATEST_RATE_PER_S, required=True, allow_none=True)
+    burst = Whole(1, GREATEST_BURST, required=True, allow_none=True)
+    created_at = Time(required=True)
+    expires_at = Time(required=True, allow_none=True)
+    last_used_at = Time(required=True, allow_none=True)
+    revoked_at = Time(required=True, allow_none=True)
+    replaced_by = Text(12, 12, required=True, allow_none=True)
+
+    example: ClassVar[dict[str, Any]] = {
+        "id": "0123456789ab", "ledger": "main", "name": "till 1", "scopes": ["write"], "debit_accounts": None,
+        "rate_per_s": 50, "burst": None, "created_at": "2026-01-31T09:00:00.000000Z", "expires_at": None,
+        "last_used_at": None, "revoked_at": None, "replaced_by": None,
+    }
+
+
+class NewKeyAnswer(KeyAnswer):
+    """An API key that was just made, with its secret."""
+
+    key = Text(81, 81, required=True, meaning="what `Authorization: Bearer` takes; it is shown this once")
+
+    example: ClassVar[dict[str, Any]] = {**KeyAnswer.example, "key": "ldg_0123456789ab_" + "0" * 64}
+
 
 class _Page(_Answer):
     next_cursor = Described[str](CURSOR, required=True, allow_none=True, meaning="`cursor` of the next page; null at the end")
@@ -157,6 +199,22 @@ class TransferPage(_Page):
     data = fields.List(fields.Nested(TransferAnswer), required=True)
 
     example: ClassVar[dict[str, Any]] = {"data": [TransferAnswer.example], "next_cursor": None}
+
+
+class LedgerPage(_Page):
+    """A page of ledgers."""
+
+    data = fields.List(fields.Nested(LedgerAnswer), required=True)
+
+    example: ClassVar[dict[str, Any]] = {"data": [LedgerAnswer.example], "next_cursor": None}
+
+
+class KeyPage(_Page):
+    """A page of keys."""
+
+    data = fields.List(fields.Nested(KeyAnswer), required=True)
+
+    example: ClassVar[dict[str, Any]] = {"data": [KeyAnswer.example], "next_cursor": None}
 
 
 class EntryPage(_Page):

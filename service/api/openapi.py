@@ -23,6 +23,8 @@ TAGS = {
     "accounts": "A balance in one asset each, with a floor and a ceiling.",
     "transfers": "Amounts that moved from one account to another: never changed, never removed.",
     "search": "What fits a few words, whatever it is.",
+    "ledgers": "The tenants; for operators.",
+    "keys": "Who may do what in a ledger, how often, and until when.",
     "probes": "What the machine around asks; no key is needed.",
     "document": "This document, and a page to read it on; no key is needed.",
 }

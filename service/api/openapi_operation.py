@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import Any
 
 from service.api.openapi_errors import error_responses
-from service.api.parameters import ANSWERED, ASKED, ID
+from service.api.parameters import ANSWERED, ASKED, ID, LEDGER_POSITION
 from service.api.routes import Media, Parameter, Route
 
 _GROUPS = {"healthz": "probes", "readyz": "probes", "metrics": "probes", "openapi.json": "document", "docs": "document"}
@@ -55,7 +55,8 @@ def _parameters(route: Route) -> Iterator[dict[str, Any]]:
         yield {"name": name, "in": "path", **(own.get(name) or Parameter(name, "its id", ID)).openapi()}
     for query in route.query:
         yield {"name": query.name, "in": "query", "required": query.required, **query.openapi()}
-    for asked in route.headers:
+    positions = (LEDGER_POSITION,) if route.scopes and route.method == "GET" else ()
+    for asked in (*route.headers, *positions):
         yield {"name": asked.name, "in": "header", **asked.openapi()}
 
 

@@ -40,6 +40,11 @@ REQUEST_TIMEOUT = Parameter(
 REQUEST_ID = Parameter(
     "X-Request-ID", f"taken as this request's id where it is one of `{SANE.pattern}`; any other value is passed over",
 )
+_POSITION = f"[A-Za-z0-9_-]{{{LENGTH}}}"
+LEDGER_POSITION = Parameter(
+    "Ledger-Position", "positions as writes answered them, commas between: the answer is from a server that has reached them",
+    {"type": "string", "pattern": f"^{_POSITION}( *, *{_POSITION}){{0,7}}$"},
+)
 ASKED = (REQUEST_TIMEOUT, REQUEST_ID)  # every route takes these
 
 ANSWERED = {  # every answer may have these
@@ -47,3 +52,6 @@ ANSWERED = {  # every answer may have these
 }
 MADE = {"Location": Header("the path of what was made")}
 TAGGED = {"ETag": Header("its version, for `If-Match`", TAG)}
+WRITTEN = {
+    "Ledger-Position": Header("where the ledger stands after this write; a read that brings it sees the write", CURSOR),
+}

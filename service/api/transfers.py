@@ -13,15 +13,17 @@ from service.api.calls import Answer, Call, page, path_id
 from service.api.cursors import Cursors
 from service.api.fields import whole
 from service.api.filters import read_wanted
-from service.api.parameters import MADE, PAGE, WANTED
+from service.api.parameters import MADE, PAGE, WANTED, WRITTEN
+from service.api.positions import HEADER, Positions
 from service.api.representation import show_transfer
 from service.api.routes import Header, Parameter, Route
 from service.api.schemas import TransferInput, load
-from service.errors import FieldError, InvalidInput
+from service.errors import FieldError, Forbidden, InvalidInput
 from service.ledger.money import GREATEST_ID
 from service.ledger.transfers import PostRequest, Transfers
 
 _KEY = re.compile(r'"([ !#-~]{1,255})"|([!#-~]{1,255})')
+_TRUE = {"const": "true"}
 IDEMPOTENCY_KEY = Parameter(
     "Idempotency-Key", "1 to 255 printable ASCII characters, bare or in double quotes: one key, one effect, for ever",
     {"type": "string", "pattern": whole(_KEY), "examples": ["order-1001"]},
@@ -34,6 +36,7 @@ class TransferHandlers:
     def __init__(self, transfers: Transfers, cursors: Cursors) -> None:
         self._transfers = transfers
         self._cursors = cursors
+        self._positions = Positions(cursors)
         self._input = TransferInput()
 
     def routes(self) -> Iterable[Route]:
@@ -47,7 +50,7 @@ class TransferHandlers:
             method="POST", path="/api/transfers", handler=self.create, scope="transfers:write",
             summary="Post a transfer; with an `Idempotency-Key`, once for ever", headers=(IDEMPOTENCY_KEY,),
             body=self._input, answers={201: TransferAnswer(), 200: TransferAnswer()},
-            answer_headers=MADE | {"Idempotency-Replayed": Header("its key had posted it", {"const": "true"}, only=200)},
+            answer_headers=MADE | WRITTEN | {"Idempotency-Replayed": Header("its key had posted it", _TRUE, only=200)},
             errors=(
                 "not_found", "version_mismatch", "insufficient_funds", "asset_mismatch", "account_closed", "account_frozen",
                 "same_account", "limit_exceeded", "idempotency_key_reused", "overloaded",
@@ -68,12 +71,15 @@ class TransferHandlers:
     def create(self, call: Call) -> Answer:
         """201 with the transfer; 200 and `Idempotency-Replayed: true` when its key had posted it before."""
         values = load(self._input, read_object(call.environ))
+        if not call.principal.may_debit(values["from_account_id"]):
+            problem = FieldError("from_account_id", "this API key may not debit this account")
+            raise Forbidden("This API key may debit some accounts only.", fields=(problem,))
         request = PostRequest(ledger_id=call.ledger_id, key=idempotency_key(call.environ), **values)
         posted = self._transfers.create(call.ctx, request)
-        where = f"/api/transfers/{posted.transfer.id}"
+        headers = {"Location": f"/api/transfers/{posted.transfer.id}", HEADER: self._positions.tell(call, posted.position)}
         if posted.replayed:
-            return Answer(show_transfer(posted.transfer), 200, Location=where, Idempotency_Replayed="true")
-        return Answer(show_transfer(posted.transfer), 201, Location=where)
+            return Answer(show_transfer(posted.transfer), 200, **headers, Idempotency_Replayed="true")
+        return Answer(show_transfer(posted.transfer), 201, **headers)
 
     def find(self, call: Call, transfer_id: str) -> Answer:
         """One transfer."""

@@ -59,10 +59,14 @@ class PostRequest:
 
 @dataclass(frozen=True, slots=True)
 class Posted:
-    """The request took effect as `transfer`; `replayed` when it had done so before under the same key."""
+    """The request took effect as `transfer`; `replayed` when it had done so before under the same key.
+
+    `position` is where the ledger stood then (see `position`).
+    """
 
     transfer: Transfer
     replayed: bool
+    position: int
 
 
 @dataclass(frozen=True, slots=True)

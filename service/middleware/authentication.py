@@ -16,10 +16,11 @@ def authentication(authenticate: Callable[[Context, str], object], public_paths:
     def layer(app: WSGIApplication) -> WSGIApplication:
         def with_authentication(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
             if environ["PATH_INFO"] not in public_paths:
-                scheme, _, token = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
-                if scheme.lower() != "bearer" or not token:
+                header = environ.get("HTTP_AUTHORIZATION")
+                if header is None:
                     raise Unauthenticated("Send an API key: `Authorization: Bearer ldg_…`; `ledgerd key create` makes one.")
-                environ[PRINCIPAL] = authenticate(environ[CONTEXT], token.strip())
+                scheme, _, token = header.partition(" ")
+                environ[PRINCIPAL] = authenticate(environ[CONTEXT], token.strip() if scheme.lower() == "bearer" else "")
             return app(environ, start_response)
 
         return with_authentication

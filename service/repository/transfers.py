@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from dataclasses import asdict
 
+from psycopg import Cursor
 from psycopg.rows import args_row
 
 from service.concurrency.context import Context
 from service.ledger.transfers import Transfer, Wanted
-from service.repository.pool import Pool
+from service.repository.pool import PgConnection, Pool
 from service.repository.queries import Queries
+from service.repository.reader import Reader
 
 WAYS = ("", "_by_reference", "_of_account", "_by_time")  # the queries there are, by the index that narrows most
 
@@ -18,28 +20,28 @@ WAYS = ("", "_by_reference", "_of_account", "_by_time")  # the queries there are
 class TransferRepository:
     """Implements `ledger.transfers.TransferStore`."""
 
-    def __init__(self, pool: Pool, queries: Queries) -> None:
+    def __init__(self, pool: Pool, reader: Reader, queries: Queries) -> None:
         self._pool = pool
+        self._reader = reader
         self._find = queries.take("find_transfer")
         self._lists = {way: queries.take(f"list_transfers{way}") for way in WAYS}
         self._exports = {way: queries.take(f"export_transfers{way}") for way in WAYS}
 
     def find_transfer(self, ctx: Context, ledger_id: int, transfer_id: int) -> Transfer | None:
         """The transfer, or None."""
-        with self._pool.connection(ctx) as conn, conn.cursor(row_factory=args_row(Transfer)) as cursor:
-            return cursor.execute(self._find, {"ledger_id": ledger_id, "transfer_id": transfer_id}, prepare=True).fetchone()
+        where = {"ledger_id": ledger_id, "transfer_id": transfer_id}
+        return self._reader.read(ctx, lambda conn: _transfers(conn).execute(self._find, where, prepare=True).fetchone())
 
     def list_transfers(self, ctx: Context, ledger_id: int, wanted: Wanted, *, limit: int) -> Sequence[Transfer]:
         """A page, newest first, along the index that narrows it most."""
         query = self._lists[_way(wanted)]
         page = {"ledger_id": ledger_id, "limit": limit, **asdict(wanted)}
-        with self._pool.connection(ctx) as conn, conn.cursor(row_factory=args_row(Transfer)) as cursor:
-            return cursor.execute(query, page, prepare=True).fetchall()
+        return self._reader.read(ctx, lambda conn: _transfers(conn).execute(query, page, prepare=True).fetchall())
 
     def export_transfers(
         self, ctx: Context, ledger_id: int, wanted: Wanted, *, batch: int
     ) -> Generator[Sequence[Transfer], None, None]:
-        """All that are wanted, oldest first, by a cursor at the server, which shows the ledger as it is at the beginning.
+        """All that are wanted, oldest first, by a cursor at the primary, which shows the ledger as it is at the beginning.
 
         Whoever takes them may be slow: the session may be idle for as long as `ctx` lasts.
         """
@@ -51,6 +53,10 @@ class TransferRepository:
                 cursor.execute(self._exports[_way(wanted)], {"ledger_id": ledger_id, **asdict(wanted)})
                 while rows := cursor.fetchmany(batch):
                     yield rows
+
+
+def _transfers(conn: PgConnection) -> Cursor[Transfer]:
+    return conn.cursor(row_factory=args_row(Transfer))
 
 
 def _way(wanted: Wanted) -> str:

@@ -1,5 +1,5 @@
 -- name: post_transfers
-SELECT * FROM post_transfers(
+SELECT *, pg_current_xact_id()::text::bigint FROM post_transfers(
     %(ledgers)s::bigint[], %(accounts)s::bigint[], %(key_ledgers)s::bigint[], %(keys)s::text[],
     %(from)s::int[], %(to)s::int[], %(amount)s::bigint[], %(asset)s::text[], %(if_version)s::bigint[],
     %(key)s::int[], %(fingerprint)s::bytea[], %(reference)s::text[], %(metadata)s::text[]
