@@ -14,7 +14,7 @@ from typing import Any
 
 from tests.client import HttpClient
 from tests.contract.seed import sow
-from tests.serving import ROOT, Serve, clean_env
+from tests.serving import Serve, clean_env
 
 SETTINGS = Path(__file__).with_name("schemathesis.toml")
 
@@ -38,7 +38,7 @@ def run(
     `show` lets Schemathesis print as it goes, and then the outcome has no text. Raises subprocess.TimeoutExpired after
     `timeout_s`.
     """
-    key = serve.key("admin")
+    key = serve.key("admin", "operator")
     client = HttpClient(serve.port, key)
     sow(client)
     asked, report = folder / "openapi.json", folder / "report.json"
@@ -50,7 +50,7 @@ def run(
         "--continue-on-failure", "--report", "json", "--report-json-path", str(report), *options,
     ]
     done = subprocess.run(
-        command, cwd=folder, env=clean_env(PYTHONPATH=str(ROOT)), text=True, timeout=timeout_s, check=False,
+        command, cwd=folder, env=clean_env(SPARED_KEY=key.split("_")[1]), text=True, timeout=timeout_s, check=False,
         stdout=None if show else subprocess.PIPE, stderr=subprocess.STDOUT,
     )
     assert report.exists(), done.stdout

@@ -27,6 +27,12 @@ EDGES: dict[str, list[Any]] = {
     "id": [0, 1, -1, GREATEST_ID, GREATEST_ID + 1, "1", True, None],
     "amount": [0, 1, -1, GREATEST_AMOUNT, GREATEST_AMOUNT + 1, -GREATEST_AMOUNT, -GREATEST_AMOUNT - 1, "5", True, None, 1.5],
     "status": ["open", "frozen", "closed", "Open", "", 1, None],
+    "ledger": ["shop", "Shop", "-a", "a", "a" * 63, "a" * 64, "a b", "", None],
+    "scopes": [["read"], ["read", "users:write"], [], ["read", "read"], ["ledgers:read"], ["no"], "read", None],
+    "accounts": [[1], [1, 2], [1, 1], [0], list(range(1, 102)), ["1"], None],
+    "time": [
+        "2027-01-31T09:30:00Z", "2027-01-31T09:30:00.123456+02:00", "2027-01-31T09:30:00", "2027-02-31T09:30:00Z", "", None,
+    ],
     "reference": ["r", "", "r" * 255, "r" * 256, "\x00", None, 5],
 }
 
@@ -41,6 +47,12 @@ def cases() -> Iterator[tuple[str, dict[str, Any]]]:
             "from_account_id": "id", "to_account_id": "id", "amount": "amount", "asset": "asset", "reference": "reference",
             "metadata": "metadata", "if_from_version": "amount",
         }),
+        ("LedgerInput", {"name": "shop"}, {"name": "ledger"}),
+        ("KeyInput", {"scopes": ["read"]}, {
+            "name": "reference", "scopes": "scopes", "expires_in_s": "amount", "expires_at": "time",
+            "debit_accounts": "accounts", "rate_per_s": "amount", "burst": "amount", "ledger": "ledger",
+        }),
+        ("RotationInput", {"overlap_s": 0}, {"overlap_s": "amount"}),
     ]
     for schema, good, fields in tried:
         yield schema, good
