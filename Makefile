@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 SYSTEMD ?= bounded
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-systemd bundle lint bench race chaos fuzz clean
+.PHONY: help setup run test test-systemd bundle lint bench race chaos contract fuzz clean
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ test-systemd: $(STAMP) ## boot a Debian with systemd, and install, kill, release
 
 bundle: $(STAMP) ## make dist/ledgerd-VERSION/, which installs on hosts without a network
 	@$(BIN)/python deploy/bundle
+
+contract: $(STAMP) ## at least 5,000 requests made from the OpenAPI document: no answer may be outside it
+	@$(BIN)/python -m tests.contract
 
 race: $(STAMP) ## the stress tests of the core for a minute, on threads and on greenlets
 	@$(BIN)/python -m tests.race

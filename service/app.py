@@ -9,6 +9,7 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 from service.api import create_flask
 from service.api.accounts import AccountHandlers
 from service.api.cursors import Cursors
+from service.api.document import DocumentHandlers
 from service.api.entries import EntryHandlers
 from service.api.export import ExportHandlers
 from service.api.health import HealthHandlers
@@ -119,8 +120,9 @@ class Application:
         search = SearchHandlers(Search(SearchRepository(reader, queries), config.search_timeout_s))
         probes = HealthHandlers(self._health.check, lambda: self._draining)
         shown = MetricsHandlers(metrics.render, Readers(config.metrics_from).include)
+        documents = DocumentHandlers(lambda: self.routes)
         queries.check_all_taken()
-        resources = (users, accounts, entries, transfers, exports, search, ledgers, keys, probes)
+        resources = (users, accounts, entries, transfers, exports, search, ledgers, keys, probes, documents)
         self.routes = [route for handlers in resources for route in handlers.routes()]
         self.routes += shown.routes() if metrics.on else ()
         self._wsgi = chain(

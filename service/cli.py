@@ -9,6 +9,8 @@ import sys
 from collections.abc import Sequence
 
 from service import __version__
+from service.api.openapi import document
+from service.app import Application
 from service.commands.arguments import add_command
 from service.commands.database import database, say
 from service.commands.keys import add_key_commands
@@ -87,6 +89,11 @@ def _check(options: argparse.Namespace) -> int:
     return int(bool(problems))
 
 
+def _openapi(_options: argparse.Namespace) -> int:
+    print(json.dumps(document(Application(Config(database_url="postgresql://")).routes), indent=2))  # connects to nothing
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="ledgerd",
@@ -123,6 +130,9 @@ def _parser() -> argparse.ArgumentParser:
         commands, "check", _check, "Print the effective configuration, secrets masked, and every problem with it."
     )
     check.add_argument("--json", action="store_true", help="print JSON")
+    add_command(
+        commands, "openapi", _openapi, "Print the HTTP API as an OpenAPI 3.1 document, without a server or a database."
+    )
     add_key_commands(commands)
     add_ledger_commands(commands)
     return parser

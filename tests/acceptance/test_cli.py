@@ -10,6 +10,7 @@ import pytest
 
 from service import __version__
 from tests.client import HttpClient
+from tests.contract.document import the_document
 from tests.serving import Serve, ledgerd, wait_until
 
 
@@ -145,3 +146,10 @@ def test_check_of_a_good_configuration_is_quiet(database_url: str, tmp_path: Pat
 def test_the_version_is_told() -> None:
     """--version."""
     assert ledgerd("--version").stdout == f"ledgerd {__version__}\n"
+
+
+def test_the_contract_is_printed_without_a_database() -> None:
+    """`ledgerd openapi` prints what /openapi.json serves."""
+    done = ledgerd("openapi")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout) == json.loads(json.dumps(the_document()))
