@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from service.api.calls import Answer, Call
-from service.api.routes import Route
+from service.api.routes import Header, Media, Route
 from service.errors import NotFound
 from service.middleware.environ import CLIENT_ADDRESS
 
@@ -22,7 +22,9 @@ class MetricsHandlers:
     def routes(self) -> Iterable[Route]:
         """The route."""
         yield Route(
-            method="GET", path="/metrics", handler=self.show, scope=None, errors=("not_found",), answers={200: None},
+            method="GET", path="/metrics", handler=self.show, scope=None, errors=("not_found",),
+            answers={200: Media((TEXT_FORMAT,))},
+            answer_headers={"Cache-Control": Header("not to be kept", {"const": "no-store"})},
             summary="The metrics in Prometheus' text format, for the networks in LEDGERD_METRICS_FROM",
         )
 

@@ -14,7 +14,7 @@ from service.api.answers import Problem
 from service.api.fields import metadata_schemas
 from service.api.openapi_errors import problem_response
 from service.api.openapi_operation import operation, path_of
-from service.api.parameters import ANSWERED, ASKED
+from service.api.parameters import ANSWERED, ASKED, COUNTED
 from service.api.problem import STATUS
 from service.api.routes import Route
 
@@ -64,7 +64,7 @@ def document(routes: Sequence[Route]) -> dict[str, Any]:
     spec.components.schema("Problem", schema=Problem)
     for asked in ASKED:
         spec.components.parameter(asked.name, "header", asked.openapi())
-    for header_name, answered in ANSWERED.items():
+    for header_name, answered in (ANSWERED | COUNTED).items():
         spec.components.header(header_name, answered.openapi())
     for code in STATUS:
         spec.components.response(code, problem_response(code), lazy=True)  # those that no route names are left out

@@ -6,12 +6,12 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
-from service.api.parameters import ANSWERED
+from service.api.parameters import ANSWERED, COUNTED
 from service.api.problem import STATUS, describe
 from service.api.routes import Header, Route
 from service.errors import taxonomy
 
-ANY = ("malformed_request", "invalid_input", "internal")  # no Host, a wrong Request-Timeout or parameter, our own fault
+ANY = ("malformed_request", "invalid_input", "rate_limited", "internal")  # no Host, a wrong Request-Timeout, our own fault
 WITH_KEY = ("unauthenticated", "forbidden", "unavailable", "deadline_exceeded")  # the key alone may need the database
 WITH_BODY = ("payload_too_large", "unsupported_media_type")
 WRITING = ("outcome_unknown",)
@@ -20,6 +20,7 @@ EXAMPLE_ID = "6f40d12f2a36f853a003eee2"
 _RETRY_AFTER = Header("whole seconds to wait", {"type": "integer", "minimum": 0})
 _HEADERS = {
     "unauthenticated": {"WWW-Authenticate": Header("how to authenticate", {"const": 'Bearer realm="ledgerd"'})},
+    "rate_limited": {"Retry-After": _RETRY_AFTER},
     "overloaded": {"Retry-After": _RETRY_AFTER},
     "unavailable": {"Retry-After": _RETRY_AFTER},
 }
@@ -56,6 +57,6 @@ def problem_response(*codes: str) -> dict[str, Any]:
     examples = {code: {"value": describe(kind(meanings[code]), EXAMPLE_ID)} for code, kind in kinds.items()}
     return {
         "description": "\n".join(f"- `{code}`: {meaning}" for code, meaning in meanings.items()),
-        "headers": {**{name: name for name in ANSWERED}, **{name: of.openapi() for name, of in own.items()}},
+        "headers": {**{name: name for name in (*ANSWERED, *COUNTED)}, **{name: of.openapi() for name, of in own.items()}},
         "content": {"application/problem+json": {"schema": schema, "examples": examples}},
     }

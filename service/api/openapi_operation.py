@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import Any
 
 from service.api.openapi_errors import error_responses
-from service.api.parameters import ANSWERED, ASKED, ID, LEDGER_POSITION
+from service.api.parameters import ANSWERED, ASKED, COUNTED, ID, LEDGER_POSITION
 from service.api.routes import Media, Parameter, Route
 
 _GROUPS = {"healthz": "probes", "readyz": "probes", "metrics": "probes", "openapi.json": "document", "docs": "document"}
@@ -61,9 +61,10 @@ def _parameters(route: Route) -> Iterator[dict[str, Any]]:
 
 
 def _successes(route: Route, links: dict[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
+    shared = (*ANSWERED, *COUNTED) if route.scopes else ANSWERED
     for status, body in route.answers.items():
         headers = {name: of.openapi() for name, of in route.answer_headers.items() if of.only in (None, status)}
-        response = {"description": HTTPStatus(status).phrase, "headers": {**{name: name for name in ANSWERED}, **headers}}
+        response = {"description": HTTPStatus(status).phrase, "headers": {**{name: name for name in shared}, **headers}}
         if isinstance(body, Media):
             response["content"] = {media_type: {"schema": body.schema} for media_type in body.types}
         elif body is not None:

@@ -45,10 +45,28 @@ LEDGER_POSITION = Parameter(
     "Ledger-Position", "positions as writes answered them, commas between: the answer is from a server that has reached them",
     {"type": "string", "pattern": f"^{_POSITION}( *, *{_POSITION}){{0,7}}$"},
 )
-ASKED = (REQUEST_TIMEOUT, REQUEST_ID)  # every route takes these
+TRACEPARENT = Parameter(
+    "traceparent", "the trace that the request belongs to, as W3C Trace Context has it; what is none is passed over",
+    {"type": "string", "examples": ["00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"]},
+)
+ASKED = (REQUEST_TIMEOUT, REQUEST_ID, TRACEPARENT)  # every route takes these
 
 ANSWERED = {  # every answer may have these
     "X-Request-ID": Header("the id under which the log has this request", {"type": "string", "pattern": whole(SANE)}),
+    "traceparent": Header(
+        "the trace, which the log has too, and the request's span in it",
+        {"type": "string", "pattern": "^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$"},
+    ),
+    "tracestate": Header("as it came, beside a valid traceparent", always=False),
+}
+_RATE = '^"key";q=[0-9]+;w=[0-9]+$', '^"key";r=[0-9]+;t=[0-9]+$'
+COUNTED = {  # every answer to a valid key has these
+    "RateLimit-Policy": Header(
+        "q requests in any w seconds are never refused", {"type": "string", "pattern": _RATE[0]}, always=False
+    ),
+    "RateLimit": Header(
+        "r requests are left, and all of them again in t seconds", {"type": "string", "pattern": _RATE[1]}, always=False
+    ),
 }
 MADE = {"Location": Header("the path of what was made")}
 TAGGED = {"ETag": Header("its version, for `If-Match`", TAG)}
