@@ -14,7 +14,8 @@ from service.errors import taxonomy
 from tests.contract.document import contract
 from tests.reply import Reply
 
-HEADERS = {"X-Request-ID": EXAMPLE_ID, "Content-Type": "application/json", "ETag": '"1"'}
+ANY = {"X-Request-ID": EXAMPLE_ID, "traceparent": f"00-{'a' * 32}-{'b' * 16}-00"}
+HEADERS = ANY | {"Content-Type": "application/json", "ETag": '"1"'}
 USER = UserAnswer.example
 
 
@@ -22,8 +23,8 @@ def told(code: str, **headers: str) -> Reply:
     """An error as ledgerd answers it."""
     content = describe(taxonomy()[code]("A sentence."), EXAMPLE_ID)
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    types = {"X-Request-ID": EXAMPLE_ID, "Content-Type": "application/problem+json"}
-    return Reply(content["status"], types | named, json.dumps(content).encode())
+    types = {"Content-Type": "application/problem+json"}
+    return Reply(content["status"], ANY | types | named, json.dumps(content).encode())
 
 
 def user(body: Any = USER, status: int = 200, **headers: str) -> Reply:
