@@ -11,12 +11,15 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from ipaddress import ip_network
+from math import ceil
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from service.errors import ConfigurationError
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
+GREATEST_RATE = 1_000_000  # requests a second
+GREATEST_BURST = 2_000_000  # requests
 SYSTEM_STATE = Path("/var/lib/ledgerd")
 
 
@@ -43,6 +46,12 @@ class Config:
     hedge_after_s: float | None = None
     export_timeout_s: float = 3600.0
     cors_origins: tuple[str, ...] = ()
+    trusted_proxies: tuple[str, ...] = ()
+    run_dir: Path = Path("var/run")
+    rate_limit: float = 100_000.0
+    rate_burst: int = 100_000
+    address_rate_limit: float = 1000.0
+    address_rate_burst: int = 2000
     metrics: str = "on"
     metrics_from: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
     postgres_bin: Path | None = None
@@ -62,10 +71,14 @@ class Config:
     def read(cls, env: Mapping[str, str]) -> tuple[Config, list[str]]:
         """The settings in `env`, with the default for each that is wrong, and every problem in a sentence."""
         reader = _Reader(env)
+        data_dir = Path(os.path.abspath(reader.text("LEDGERD_DATA_DIR", "") or default_data_dir()))
+        rate = reader.rate("LEDGERD_RATE_LIMIT", cls.rate_limit)
+        address_rate = reader.rate("LEDGERD_ADDRESS_RATE_LIMIT", cls.address_rate_limit)
         config = cls(
             database_url=reader.secret("DATABASE_URL"),
             replica_urls=tuple((reader.secret("DATABASE_REPLICA_URLS") or "").split()),
-            data_dir=Path(os.path.abspath(reader.text("LEDGERD_DATA_DIR", "") or default_data_dir())),
+            data_dir=data_dir,
+            run_dir=reader.run_dir(data_dir),
             bind=reader.text("LEDGERD_BIND", cls.bind),
             workers=reader.integer("LEDGERD_WORKERS", len(os.sched_getaffinity(0)), 1, 256),
             timeout_s=reader.seconds("LEDGERD_TIMEOUT_S", cls.timeout_s),
@@ -82,6 +95,11 @@ class Config:
             search_timeout_s=reader.seconds("LEDGERD_SEARCH_TIMEOUT_S", cls.search_timeout_s),
             export_timeout_s=reader.seconds("LEDGERD_EXPORT_TIMEOUT_S", cls.export_timeout_s),
             cors_origins=tuple(reader.text("LEDGERD_CORS_ORIGINS", "").split()),
+            trusted_proxies=tuple(reader.text("LEDGERD_TRUSTED_PROXIES", "").split()),
+            rate_limit=rate,
+            rate_burst=reader.integer("LEDGERD_RATE_BURST", max(1, ceil(rate)), 1, GREATEST_BURST),
+            address_rate_limit=address_rate,
+            address_rate_burst=reader.integer("LEDGERD_ADDRESS_RATE_BURST", max(1, ceil(2 * address_rate)), 1, GREATEST_BURST),
             metrics=reader.text("LEDGERD_METRICS", cls.metrics).lower(),
             metrics_from=tuple(reader.text("LEDGERD_METRICS_FROM", " ".join(cls.metrics_from)).split()),
             postgres_bin=Path(path) if (path := reader.text("LEDGERD_POSTGRES_BIN", "")) else None,
@@ -110,15 +128,17 @@ class Config:
                 found.append(f"LEDGERD_CORS_ORIGINS: {origin!r} is no origin; expected such as https://app.example.com")
         if self.metrics not in ("on", "off"):
             found.append(f"LEDGERD_METRICS={self.metrics!r}: expected on or off")
-        for network in self.metrics_from:
-            if not _is_network(network):
-                found.append(f"LEDGERD_METRICS_FROM: {network!r} is no network; expected such as 10.0.0.0/8, 192.0.2.7 or ::1")
+        expected = "is no network; expected such as 10.0.0.0/8, 192.0.2.7"
+        proxies = [proxy for proxy in self.trusted_proxies if proxy != "unix:" and not _is_network(proxy)]
+        found += [f"LEDGERD_TRUSTED_PROXIES: {proxy!r} {expected}, ::1 or unix:" for proxy in proxies]
+        readers = [network for network in self.metrics_from if not _is_network(network)]
+        found += [f"LEDGERD_METRICS_FROM: {network!r} {expected} or ::1" for network in readers]
         return found
 
     @property
     def connections(self) -> int:
-        """How many database connections all workers may hold together."""
-        return self.workers * self.db_max_open
+        """How many database connections all workers may hold together: each its pool, and one that listens."""
+        return self.workers * (self.db_max_open + 1)
 
     def shown(self) -> dict[str, object]:
         """The settings under their names, with secrets masked: fit for a screen or a log."""
@@ -205,6 +225,18 @@ class _Reader:
             return int(text)
         self.problems.append(f"{name}={text!r}: expected a whole number from {low} to {high}")
         return default
+
+    def rate(self, name: str, default: float) -> float:
+        text = self.text(name, f"{default:g}")
+        if text.isascii() and text.replace(".", "", 1).isdecimal() and 0 < float(text) <= GREATEST_RATE:
+            return float(text)
+        self.problems.append(f"{name}={text!r}: expected requests a second, above 0 and up to {GREATEST_RATE}")
+        return default
+
+    def run_dir(self, data_dir: Path) -> Path:
+        """LEDGERD_RUN_DIR, else the folder that systemd makes for the unit (the first of several), else one in the data."""
+        systemd = self._env.get("RUNTIME_DIRECTORY", "").partition(":")[0]
+        return Path(os.path.abspath(self.text("LEDGERD_RUN_DIR", "") or systemd or data_dir / "run"))
 
     def seconds(self, name: str, default: float) -> float:
         text = self.text(name, str(default))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,12 +47,11 @@ class ApiClient:
 
     def call(
         self, method: str, path: str, body: Any = None, /,
-        *, raw: bytes | None = None, client_left: Callable[..., Any] | None = None,
-        environ: Mapping[str, str] | None = None, **headers: str,
+        *, raw: bytes | None = None, client_left: Callable[..., Any] | None = None, peer: str = "127.0.0.1", **headers: str,
     ) -> Reply:
         """Send a request; `body` goes as JSON, `raw` as it is; header names are given with underscores.
 
-        `client_left` is the server's hook by that name (service/middleware/environ.py), `environ` what else the server says.
+        `client_left` is the server's hook by that name (service/middleware/environ.py), `peer` the address that it comes from.
         """
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         if self.key is not None:
@@ -60,8 +59,8 @@ class ApiClient:
         data = raw if raw is not None else None if body is None else json.dumps(body).encode()
         if data is not None:
             named.setdefault("Content-Type", "application/json")
-        told = {**(environ or {}), **({} if client_left is None else {CLIENT_LEFT: client_left})}
-        with self._client.open(path, method=method, data=data, headers=named, environ_overrides=told) as answer:
+        environ = {"REMOTE_ADDR": peer} | ({} if client_left is None else {CLIENT_LEFT: client_left})
+        with self._client.open(path, method=method, data=data, headers=named, environ_overrides=environ) as answer:
             return Reply(answer.status_code, dict(answer.headers), answer.get_data())
 
     def get(self, path: str, **headers: str) -> Reply:

@@ -13,8 +13,8 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 from service.api.cursors import Cursors
 from service.concurrency.context import Context
 from service.errors import FieldError, InvalidInput, NotFound
-from service.ledger.keys import Principal
 from service.ledger.money import GREATEST_ID
+from service.ledger.principal import Principal
 from service.middleware.environ import CONTEXT, PRINCIPAL, TRACE
 from service.middleware.tracing import Trace
 

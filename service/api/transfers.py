@@ -17,7 +17,7 @@ from service.api.positions import HEADER, Positions
 from service.api.representation import show_transfer
 from service.api.routes import Route
 from service.api.schemas import TransferInput, load
-from service.errors import FieldError, InvalidInput
+from service.errors import FieldError, Forbidden, InvalidInput
 from service.ledger.money import GREATEST_ID
 from service.ledger.transfers import PostRequest, Transfers
 
@@ -65,6 +65,9 @@ class TransferHandlers:
     def create(self, call: Call) -> Answer:
         """201 with the transfer; 200 and `Idempotency-Replayed: true` when its key had posted it before."""
         values = load(self._input, read_object(call.environ))
+        if not call.principal.may_debit(values["from_account_id"]):
+            problem = FieldError("from_account_id", "this API key may not debit this account")
+            raise Forbidden("This API key may debit some accounts only.", fields=(problem,))
         key = idempotency_key(call.environ)
         request = PostRequest(ledger_id=call.ledger_id, key=key, trace_parent=call.trace_parent, **values)
         posted = self._transfers.create(call.ctx, request)

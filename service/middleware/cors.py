@@ -15,7 +15,10 @@ _ALLOW = [
     ),
     ("Access-Control-Max-Age", "600"),
 ]
-_EXPOSE = ("Access-Control-Expose-Headers", "ETag, Idempotency-Replayed, Location, Retry-After, X-Request-ID, traceparent")
+_EXPOSE = (
+    "Access-Control-Expose-Headers",
+    "ETag, Idempotency-Replayed, Location, RateLimit, RateLimit-Policy, Retry-After, X-Request-ID, traceparent",
+)
 
 
 def cors(origins: Collection[str]) -> Middleware:

@@ -10,6 +10,7 @@ from gunicorn.app.base import BaseApplication
 
 from service.config import Config
 from service.errors import ConfigurationError
+from service.limits.folder import make_run_folder
 from service.server.arbiter import LedgerArbiter
 from service.server.connection import KEEPALIVE_S
 from service.server.metrics import metrics_hooks
@@ -35,6 +36,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             raise ConfigurationError("DATABASE_URL is not set; `ledgerd serve` brings a database along")
         if problems := export_problems(self._env):
             raise ConfigurationError(*problems)
+        make_run_folder(config.run_dir)
         return config
 
     def run(self) -> None:

@@ -12,7 +12,6 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from service.app import Application
 from service.config import Config
-from service.middleware.environ import CLIENT_ADDRESS
 from service.telemetry import request_log
 from tests.client import ApiClient
 from tests.unit.test_log_lines import Lines
@@ -68,13 +67,34 @@ def test_metrics_need_no_key(application: Application, api: ApiClient) -> None:
 
 @pytest.mark.parametrize(("address", "status"), [("127.0.0.1", 200), ("", 200), ("192.0.2.1", 404), ("10.0.0.1", 404)])
 def test_metrics_are_for_this_host(application: Application, address: str, status: int) -> None:
-    """Whoever else asks gets what an unknown path gets, also when a local proxy asks for them."""
-    for environ in ({"REMOTE_ADDR": address}, {"REMOTE_ADDR": "127.0.0.1", CLIENT_ADDRESS: address}):
-        if environ["REMOTE_ADDR"] == "127.0.0.1" and not address:
-            continue  # a client of no address is the proxy itself
-        reply = ApiClient(application, None).call("GET", "/metrics", environ=environ)
-        assert reply.status == status
-        assert reply.status == 200 or reply.code == "not_found"
+    """Whoever else asks gets what an unknown path gets; "" is the address of a peer on a Unix socket."""
+    reply = ApiClient(application, None).call("GET", "/metrics", peer=address)
+    assert reply.status == status
+    assert reply.status == 200 or reply.code == "not_found"
+
+
+def test_metrics_are_not_for_those_behind_a_proxy(config: Config) -> None:
+    """Where it is trusted, what counts is for whom it asks."""
+    app = Application(replace(config, trusted_proxies=("127.0.0.1",))).open()
+    try:
+        client = ApiClient(app, None)
+        assert client.get("/metrics", X_Forwarded_For="192.0.2.1").status == 404
+        assert client.get("/metrics", X_Forwarded_For="127.0.0.1").status == 200
+        assert client.get("/metrics").status == 200
+    finally:
+        assert app.close(10) == []
+
+
+def test_limits_are_counted(config: Config, key: str) -> None:
+    """By the kind of what was limited."""
+    app = Application(replace(config, rate_limit=0.01, rate_burst=1, address_rate_limit=0.01, address_rate_burst=3)).open()
+    try:
+        client = ApiClient(app, key)
+        assert [client.get("/api/users").status for _ in range(3)] == [200, 429, 429]
+        found = scrape(ApiClient(app, None))
+        assert found["limiter_refusals_total"] == {("key",): 2}
+    finally:
+        assert app.close(10) == []
 
 
 def test_metrics_can_be_opened_to_others(config: Config) -> None:
@@ -82,8 +102,8 @@ def test_metrics_can_be_opened_to_others(config: Config) -> None:
     app = Application(replace(config, metrics_from=("192.0.2.0/24",))).open()
     try:
         client = ApiClient(app, None)
-        assert client.call("GET", "/metrics", environ={"REMOTE_ADDR": "192.0.2.9"}).status == 200
-        assert client.call("GET", "/metrics", environ={"REMOTE_ADDR": "127.0.0.1"}).status == 404
+        assert client.call("GET", "/metrics", peer="192.0.2.9").status == 200
+        assert client.call("GET", "/metrics", peer="127.0.0.1").status == 404
     finally:
         assert app.close(10) == []
 
