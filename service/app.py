@@ -31,6 +31,7 @@ from service.errors import ConfigurationError
 from service.ledger.accounts import Accounts
 from service.ledger.authenticator import Authenticator
 from service.ledger.entries import Entries
+from service.ledger.grants import Defaults
 from service.ledger.keys import Keys
 from service.ledger.ledgers import Ledgers
 from service.ledger.posting import Posting
@@ -114,7 +115,7 @@ class Application:
         transfers = TransferHandlers(ledger_transfers, cursors)
         exports = ExportHandlers(ledger_transfers, Streams(most=STREAMS_AT_ONCE, longest_s=config.export_timeout_s))
         ledgers = LedgerHandlers(Ledgers(LedgerRepository(self._pool, queries)), cursors)
-        keys = KeyHandlers(Keys(self._key_repository), cursors)
+        keys = KeyHandlers(Keys(self._key_repository, Defaults(config.rate_limit, config.rate_burst)), cursors)
         search = SearchHandlers(Search(SearchRepository(reader, queries), config.search_timeout_s))
         probes = HealthHandlers(self._health.check, lambda: self._draining)
         shown = MetricsHandlers(metrics.render, Readers(config.metrics_from).include)
@@ -150,9 +151,9 @@ class Application:
         for pool in self._pools():
             pool.open()
         self._tasks.spawn("posting lane", self._posting.run_lane)
-        self._tasks.spawn("metrics", self.telemetry.metrics.run)
         self._tasks.spawn("listener", self._listener.run)
         self._tasks.spawn("key uses", lambda ctx: self._authenticator.uses.run(ctx, self._key_repository))
+        self._tasks.spawn("metrics", self.telemetry.metrics.run)
         if self._replicas.all:
             self._tasks.spawn("replicas", self._replicas.run)
         return self

@@ -29,13 +29,13 @@ def chain(
     public_paths: Collection[str],
     longest_s: float,
     cors_origins: Collection[str],
-    sample: Sample,
-    began: Callable[[], None],
-    ended: Sequence[Ended],
     trusted_proxies: Sequence[str],
     take_key: Callable[[Any], Taken],
     address_buckets: AddressBuckets,
-    on_refusal: OnRefusal = lambda _kind: None,
+    on_refusal: OnRefusal,
+    sample: Sample,
+    began: Callable[[], None],
+    ended: Sequence[Ended],
 ) -> WSGIApplication:
     """`app` inside all of them."""
     callers = Callers(address_buckets, on_refusal)

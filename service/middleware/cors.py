@@ -11,13 +11,15 @@ _ALLOW = [
     ("Access-Control-Allow-Methods", "GET, POST, PUT, PATCH, DELETE"),
     (
         "Access-Control-Allow-Headers",
-        "Authorization, Content-Type, Idempotency-Key, If-Match, Request-Timeout, X-Request-ID, traceparent, tracestate",
+        "Authorization, Content-Type, Idempotency-Key, If-Match, Ledger-Position, Request-Timeout, X-Request-ID, traceparent,"
+        " tracestate",
     ),
     ("Access-Control-Max-Age", "600"),
 ]
 _EXPOSE = (
     "Access-Control-Expose-Headers",
-    "ETag, Idempotency-Replayed, Location, RateLimit, RateLimit-Policy, Retry-After, X-Request-ID, traceparent",
+    "ETag, Idempotency-Replayed, Ledger-Position, Location, RateLimit, RateLimit-Policy, Retry-After, X-Request-ID,"
+    " traceparent",
 )
 
 

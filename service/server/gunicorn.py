@@ -34,9 +34,9 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         config = Config.from_env(self._env)
         if config.database_url is None:
             raise ConfigurationError("DATABASE_URL is not set; `ledgerd serve` brings a database along")
+        make_run_folder(config.run_dir)
         if problems := export_problems(self._env):
             raise ConfigurationError(*problems)
-        make_run_folder(config.run_dir)
         return config
 
     def run(self) -> None:
