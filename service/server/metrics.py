@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from service.config import Config
+from service.limits.folder import make_run_folder
 from service.telemetry.multiprocess import FOLDER, NUMBER, forget_gauges, free_number, make_folder, remove_folder
 
 
@@ -17,7 +17,7 @@ def metrics_hooks(config: Config) -> dict[str, Callable[..., None]]:
         return {}
 
     def on_starting(_arbiter: Any) -> None:
-        make_folder(_run_dir(config), os.environ)
+        make_folder(make_run_folder(config.run_dir), os.environ)
 
     return {
         "on_starting": on_starting,
@@ -26,12 +26,6 @@ def metrics_hooks(config: Config) -> dict[str, Callable[..., None]]:
         "child_exit": _forget_worker,
         "on_exit": _remove_folder,
     }
-
-
-def _run_dir(config: Config) -> Path:
-    """Where an instance may keep what ends with it."""
-    systemd = os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
-    return Path(systemd) if systemd else config.data_dir / "run"
 
 
 def _number_worker(arbiter: Any, worker: Any) -> None:

@@ -40,11 +40,11 @@ class Metrics(NoMetrics):
     on = True
 
     def __init__(self, env: Mapping[str, str] = os.environ) -> None:
-        self._folder = env.get(FOLDER)
+        number = env.get(NUMBER)
+        self._folder = env.get(FOLDER) if number is not None else None  # a folder alone is not our arbiter's
         if self._folder is None:
             values.ValueClass = values.MutexValue
         else:
-            number = env[NUMBER]
             values.ValueClass = values.MultiProcessValue(process_identifier=lambda: number)  # type: ignore[no-untyped-call]
         self._registry = CollectorRegistry()
         self._instruments = instruments = Instruments(self._registry if self._folder is None else None)

@@ -23,13 +23,12 @@ _PREFIX = "metrics-"
 
 
 def make_folder(below: Path, env: MutableMapping[str, str]) -> Path:
-    """Make this process's own folder, empty, and name it in `env`; those of processes that are gone are removed.
+    """Make this process's own folder in `below`, empty, and name it in `env`; those of processes that are gone are removed.
 
     Raises ConfigurationError where that cannot be.
     """
     folder = below / f"{_PREFIX}{os.getpid()}"
     try:
-        below.mkdir(parents=True, exist_ok=True)
         for other in below.glob(f"{_PREFIX}*"):
             if other == folder or _is_gone(other.name.removeprefix(_PREFIX)):
                 shutil.rmtree(other, ignore_errors=other != folder)
@@ -37,7 +36,7 @@ def make_folder(below: Path, env: MutableMapping[str, str]) -> Path:
     except OSError as error:
         raise ConfigurationError(
             f"the metrics of several workers need a folder, and {folder} cannot be made: {error.strerror};"
-            " set LEDGERD_DATA_DIR to where it can, or LEDGERD_METRICS=off"
+            " set LEDGERD_RUN_DIR to where it can, or LEDGERD_METRICS=off"
         ) from None
     env[FOLDER] = str(folder)
     return folder

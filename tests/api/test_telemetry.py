@@ -91,6 +91,17 @@ def test_metrics_can_be_opened_to_others(config: Config) -> None:
         assert app.close(10) == []
 
 
+def test_limits_are_counted(config: Config, key: str) -> None:
+    """By the kind of what was limited."""
+    app = Application(replace(config, rate_limit=0.01, rate_burst=1)).open()
+    try:
+        client = ApiClient(app, key)
+        assert [client.get("/api/users").status for _ in range(3)] == [200, 429, 429]
+        assert scrape(ApiClient(app, None))["limiter_refusals_total"] == {("key",): 2}
+    finally:
+        assert app.close(10) == []
+
+
 def test_metrics_can_be_switched_off(config: Config, key: str) -> None:
     """Then there is no such path, and everything else works."""
     app = Application(replace(config, metrics="off")).open()

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from service.ledger.keys import Principal
+from service.ledger.principal import Principal
 from service.middleware.access_log import LONGEST_PATH, access_log
 from service.middleware.environ import CLIENT_ADDRESS, PRINCIPAL, REQUEST_ID, ROUTE, TRACE
 from service.middleware.tracing import Trace
