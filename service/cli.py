@@ -15,14 +15,13 @@ from service import __version__
 from service.app import open_keys
 from service.concurrency.context import background, with_timeout
 from service.config import Config
+from service.doctor.command import check
 from service.errors import ConfigurationError, LedgerdError
 from service.ledger.scopes import GRANTABLE
-from service.repository.binaries import packaged_binaries
-from service.repository.connect import server_limits
 from service.repository.migrate import migrate
 from service.repository.queries import sql_folder
 from service.server.database import run_postgres
-from service.server.supervisor import embedded, serve, too_many_connections
+from service.server.supervisor import embedded, serve
 
 _LEDGER = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}", re.ASCII)
 
@@ -68,29 +67,7 @@ def _postgres(_options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    config, problems = Config.read(os.environ)
-    try:
-        if config.database_url is not None and any("DATABASE_URL" in problem for problem in problems):
-            pass  # there is nothing to connect to
-        elif config.database_url is not None:
-            _, granted = server_limits(config.database_url)
-            if config.connections > granted:
-                problems.append(too_many_connections(config, granted))
-        else:
-            if config.postgres_bin is None:
-                packaged_binaries()
-            embedded(config).check_reachable()
-    except ConfigurationError as error:
-        problems += error.problems
-    if options.json:
-        print(json.dumps({"configuration": config.shown(), "problems": problems}, indent=2))
-        return int(bool(problems))
-    for name, value in config.shown().items():
-        print(f"{name}={'' if value is None else value}")
-    for problem in problems:
-        _say(problem)
-    _say(f"{len(problems)} problems" if problems else "no problems found")
-    return int(bool(problems))
+    return check(os.environ, _say, as_json=options.json)
 
 
 def _key_create(options: argparse.Namespace) -> int:
@@ -201,8 +178,13 @@ def _parser() -> argparse.ArgumentParser:
         "Run the embedded PostgreSQL alone in the foreground, with room for two instances of the web server. It tells systemd"
         " its state (Type=notify), and writes PostgreSQL's log to standard error.",
     )
-    check = command("check", _check, "Print the effective configuration, secrets masked, and every problem with it.")
-    check.add_argument("--json", action="store_true", help="print JSON")
+    examining = command(
+        "check",
+        _check,
+        "Print the effective configuration, secrets masked, then examine it, the database and the host: each thing is ok, a"
+        " warning or a problem, with what to do. Nothing is started or changed. Status 1 where there is a problem.",
+    )
+    examining.add_argument("--json", action="store_true", help="print JSON")
     keys = commands.add_parser("key", help="Make, list and revoke API keys.").add_subparsers(required=True, metavar="ACTION")
     create = command("create", _key_create, "Make an API key and print it; it is shown this once.", keys)
     create.add_argument("--ledger", required=True, type=_ledger, help="the ledger it belongs to; made when there is none")

@@ -17,6 +17,7 @@ from service.errors import ConfigurationError
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 SYSTEM_STATE = Path("/var/lib/ledgerd")
+MOST_CONNECTIONS = 4096  # of clients to a worker; above the posting queue, so that overload is answered and not left to wait
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,13 +8,12 @@ from typing import Any
 
 from gunicorn.app.base import BaseApplication
 
-from service.config import Config
+from service.config import MOST_CONNECTIONS, Config
 from service.errors import ConfigurationError
 from service.server.arbiter import LedgerArbiter
 from service.server.connection import KEEPALIVE_S
 from service.telemetry.logging import configure_logging
 
-MOST_CONNECTIONS = 4096  # a worker; above the posting queue, so that overload is answered and not left to wait
 WORKER_SILENCE_S = 30  # a worker that has not been heard of for so long is replaced
 
 
