@@ -52,7 +52,7 @@ def _serve(_options: argparse.Namespace) -> int:
 def _web(_options: argparse.Namespace) -> int:
     # The same process goes on as another program: systemd's main process and sockets stay, and nothing that gevent has to
     # patch first has been imported there.
-    os.execv(sys.executable, [sys.executable, "-m", "service.server"])  # noqa: S606  # no shell is the point
+    os.execv(sys.executable, [sys.executable, "-m", "service.server"])  # noqa: S606  # nosec B606  # no shell is the point
 
 
 def _migrate(_options: argparse.Namespace) -> int:

@@ -92,7 +92,7 @@ def port(_ctx: Context, subject: Subject) -> Verdicts:
 
 def is_ledgerd(host: str, number: int) -> bool:
     """Whether the one who listens there answers /healthz as ledgerd does."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # compared, not bound
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # nosec B104  # compared, not bound
     connection = http.client.HTTPConnection(host, number, timeout=PORT_TIMEOUT_S)
     try:
         connection.request("GET", "/healthz", headers={"Connection": "close"})

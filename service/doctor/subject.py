@@ -34,7 +34,7 @@ class Subject:
     kernel_clock: Callable[[], int] = adjtimex
     processes: Path = Path("/proc")
     control_groups: Path = Path("/sys/fs/cgroup")
-    shared_memory: Path = Path("/dev/shm")  # noqa: S108  # looked at, not written
+    shared_memory: Path = Path("/dev/shm")  # noqa: S108  # nosec B108  # looked at, not written
     longest_transaction_s: float = 60.0
 
     @property

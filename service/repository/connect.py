@@ -75,6 +75,7 @@ def server_limits(conninfo: str) -> tuple[int, int]:
     with connect(conninfo) as conn:
         row = conn.execute(
             "SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int"
+            " - coalesce(current_setting('reserved_connections', true)::int, 0)"  # from PostgreSQL 16 on
         ).fetchone()
         assert row is not None, "a SELECT of one row gives it"
         return conn.info.server_version // 10_000, int(row[0])
