@@ -9,10 +9,12 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 from service.api import create_flask
 from service.api.accounts import AccountHandlers
 from service.api.cursors import Cursors
+from service.api.entries import EntryHandlers
 from service.api.health import HealthHandlers
 from service.api.hot import hot_routes
 from service.api.problem import problem
 from service.api.routes import public_paths
+from service.api.search import SearchHandlers
 from service.api.transfers import TransferHandlers
 from service.api.users import UserHandlers
 from service.concurrency.context import background, with_timeout
@@ -21,18 +23,22 @@ from service.concurrency.spawn import Tasks
 from service.config import Config
 from service.errors import ConfigurationError
 from service.ledger.accounts import Accounts
+from service.ledger.entries import Entries
 from service.ledger.keys import Keys
 from service.ledger.posting import Posting
+from service.ledger.search import Search
 from service.ledger.transfers import Transfers
 from service.ledger.users import Users
 from service.middleware.chain import chain
 from service.repository.accounts import AccountRepository
+from service.repository.entries import EntryRepository
 from service.repository.health import HealthRepository
 from service.repository.keys import KeyRepository
 from service.repository.migrate import find_migrations
 from service.repository.pool import Pool
 from service.repository.posting import PostingRepository
 from service.repository.queries import Queries, sql_folder
+from service.repository.search import SearchRepository
 from service.repository.transfers import TransferRepository
 from service.repository.users import UserRepository
 
@@ -66,11 +72,15 @@ class Application:
         self._health = HealthRepository(self._pool, queries, find_migrations(sql_folder() / "migrations"))
         cursors = Cursors(lambda ctx: key_repository.find_secret(ctx, "cursor"))
         users = UserHandlers(Users(UserRepository(self._pool, queries)), cursors)
-        accounts = AccountHandlers(Accounts(AccountRepository(self._pool, queries)), cursors)
+        ledger_accounts = Accounts(AccountRepository(self._pool, queries))
+        accounts = AccountHandlers(ledger_accounts, cursors)
+        entries = EntryHandlers(Entries(EntryRepository(self._pool, queries)), ledger_accounts, cursors)
         transfers = TransferHandlers(Transfers(TransferRepository(self._pool, queries), self._posting.post), cursors)
+        search = SearchHandlers(Search(SearchRepository(self._pool, queries), config.search_timeout_s))
         probes = HealthHandlers(self._health.check, lambda: self._draining)
         queries.check_all_taken()
-        self.routes = [route for handlers in (users, accounts, transfers, probes) for route in handlers.routes()]
+        resources = (users, accounts, entries, transfers, search, probes)
+        self.routes = [route for handlers in resources for route in handlers.routes()]
         self._wsgi = chain(
             hot_routes(create_flask(self.routes), self.routes),
             public_paths=public_paths(self.routes),

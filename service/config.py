@@ -37,6 +37,7 @@ class Config:
     db_max_lifetime_s: float = 300.0
     db_max_idle_s: float = 600.0
     posting_queue: int = 1024
+    search_timeout_s: float = 2.0
     cors_origins: tuple[str, ...] = ()
     postgres_bin: Path | None = None
 
@@ -69,6 +70,7 @@ class Config:
             db_max_lifetime_s=reader.seconds("LEDGERD_DB_MAX_LIFETIME_S", cls.db_max_lifetime_s),
             db_max_idle_s=reader.seconds("LEDGERD_DB_MAX_IDLE_S", cls.db_max_idle_s),
             posting_queue=reader.integer("LEDGERD_POSTING_QUEUE", cls.posting_queue, 1, 100_000),
+            search_timeout_s=reader.seconds("LEDGERD_SEARCH_TIMEOUT_S", cls.search_timeout_s),
             cors_origins=tuple(reader.text("LEDGERD_CORS_ORIGINS", "").split()),
             postgres_bin=Path(path) if (path := reader.text("LEDGERD_POSTGRES_BIN", "")) else None,
         )

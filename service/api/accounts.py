@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from service.api.answers import AccountAnswer, AccountPage, BalanceAnswer
+from service.api.answers import AccountAnswer, AccountPage
 from service.api.body import read_object
-from service.api.calls import Answer, Call, if_match, page, path_id, query_id
+from service.api.calls import Answer, Call, if_match, page, path_id
 from service.api.cursors import Cursors
+from service.api.filters import query_id
 from service.api.parameters import ID, IF_MATCH, MADE, PAGE, TAGGED
-from service.api.representation import show_account, show_time
+from service.api.representation import show_account
 from service.api.routes import Parameter, Route
 from service.api.schemas import AccountChanges, AccountInput, load
 from service.errors import InvalidInput
@@ -46,10 +47,6 @@ class AccountHandlers:
             body=self._changes, answers={200: AccountAnswer()}, answer_headers=TAGGED,
             errors=("not_found", "conflict", "version_mismatch", "account_closed"),
         )
-        yield Route(
-            method="GET", path="/api/accounts/<account_id>/balance", handler=self.balance, scope="accounts:read",
-            summary="What an account holds now, in minor units", answers={200: BalanceAnswer()}, errors=("not_found",),
-        )
 
     def list(self, call: Call) -> Answer:
         """A page of accounts by id; with `user_id`, those of that user."""
@@ -76,12 +73,3 @@ class AccountHandlers:
             raise InvalidInput("Nothing to change: name at least one of status, min_balance, max_balance, metadata.")
         account = self._accounts.update(call.ctx, call.ledger_id, number, changes, if_etag=if_match(call))
         return Answer(show_account(account), ETag=f'"{account.etag}"')
-
-    def balance(self, call: Call, account_id: str) -> Answer:
-        """What the account holds now, in minor units."""
-        account = self._accounts.find(call.ctx, call.ledger_id, path_id("account", account_id))
-        shown = {
-            "account_id": account.id, "asset": account.asset, "balance": account.balance, "held": account.held,
-            "available": account.available, "version": account.version, "updated_at": show_time(account.updated_at),
-        }
-        return Answer(shown)

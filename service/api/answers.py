@@ -42,15 +42,31 @@ class AccountAnswer(Schema):
 
 
 class BalanceAnswer(Schema):
-    """What an account holds now, in minor units."""
+    """What an account holds, in minor units: now, with what is held of it, or at the time `at`."""
 
     account_id = Whole(1, GREATEST_ID, required=True)
     asset = Asset(required=True)
     balance = Whole(-GREATEST_AMOUNT, required=True)
-    held = Whole(0, required=True)
-    available = Whole(-2 * GREATEST_AMOUNT, required=True)
+    held = Whole(0)
+    available = Whole(-2 * GREATEST_AMOUNT)
     version = Whole(0, required=True)
-    updated_at = Time(required=True)
+    updated_at = Time()
+    at = Time()
+
+
+class EntryAnswer(Schema):
+    """A line of a statement; `balance` is what the account held right after it."""
+
+    version = Whole(1, required=True)
+    transfer_id = Whole(1, GREATEST_ID, required=True)
+    direction = Choice("debit", "credit", required=True)
+    amount = Whole(1, required=True)
+    balance = Whole(-GREATEST_AMOUNT, required=True)
+    other_account_id = Whole(1, GREATEST_ID, required=True)
+    asset = Asset(required=True)
+    reference = Text(1, 255, required=True, allow_none=True)
+    metadata = Metadata(required=True)
+    created_at = Time(required=True)
 
 
 class TransferAnswer(Schema):
@@ -90,6 +106,29 @@ class TransferPage(Schema):
 
     data = fields.List(fields.Nested(TransferAnswer), required=True)
     next_cursor = fields.String(required=True, allow_none=True)
+
+
+class EntryPage(Schema):
+    """A page of a statement."""
+
+    data = fields.List(fields.Nested(EntryAnswer), required=True)
+    next_cursor = fields.String(required=True, allow_none=True)
+    previous_cursor = fields.String(required=True, allow_none=True)
+
+
+class SearchHit(Schema):
+    """Something that fits: its kind, and itself under the name of its kind."""
+
+    kind = Choice("user", "account", "transfer", required=True)
+    user = fields.Nested(UserAnswer)
+    account = fields.Nested(AccountAnswer)
+    transfer = fields.Nested(TransferAnswer)
+
+
+class SearchAnswer(Schema):
+    """What fits, the best first."""
+
+    data = fields.List(fields.Nested(SearchHit), required=True)
 
 
 class StateAnswer(Schema):

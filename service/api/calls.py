@@ -107,29 +107,28 @@ class Page:
 
 def page(call: Call, cursors: Cursors, name: str, *filters: str) -> tuple[Page, dict[str, str]]:
     """The page and the values of `filters` out of the query. Raises InvalidInput for a wrong or unknown parameter."""
+    values = parameters(call, "limit", "cursor", *filters)
+    limit, cursor = read_limit(values), values.pop("cursor", None)
+    scope = json.dumps([name, call.ledger_id, sorted(values.items())])
+    position = None if cursor is None else cursors.position(call.ctx, scope, cursor)
+    return Page(limit, position, scope), values
+
+
+def read_limit(values: dict[str, str]) -> int:
+    """Takes `limit` out of `values`. Raises InvalidInput for what is no number of its range."""
+    limit = values.pop("limit", str(DEFAULT_LIMIT))
+    if limit.isascii() and limit.isdecimal() and len(limit) <= 3 and 1 <= int(limit) <= GREATEST_LIMIT:
+        return int(limit)
+    message = f"expected a whole number from 1 to {GREATEST_LIMIT}"
+    raise InvalidInput(f"limit: {message}.", fields=(FieldError("limit", message),))
+
+
+def parameters(call: Call, *names: str) -> dict[str, str]:
+    """The parameters of the query, each given once. Raises InvalidInput for others than `names`."""
     given = parse_qs(call.environ.get("QUERY_STRING", ""), keep_blank_values=True, errors="replace")
-    unknown = given.keys() - {"limit", "cursor", *filters}
-    problems = [FieldError(key, "there is no such parameter here") for key in sorted(unknown)]
+    problems = [FieldError(key, "there is no such parameter here") for key in sorted(given.keys() - {*names})]
     problems += [FieldError(key, "given more than once") for key, values in given.items() if len(values) > 1]
-    problems += [FieldError(key, "nothing has a NUL character") for key in filters if "\x00" in "".join(given.get(key, ()))]
-    limit = given.get("limit", [str(DEFAULT_LIMIT)])[0]
-    if not (limit.isascii() and limit.isdecimal() and len(limit) <= 3 and 1 <= int(limit) <= GREATEST_LIMIT):
-        problems.append(FieldError("limit", f"expected a whole number from 1 to {GREATEST_LIMIT}"))
+    problems += [FieldError(key, "nothing has a NUL character") for key in names if "\x00" in "".join(given.get(key, ()))]
     if problems:
         raise InvalidInput("Some parameters are not acceptable.", fields=tuple(problems))
-    values = {key: given[key][0] for key in filters if key in given}
-    scope = json.dumps([name, call.ledger_id, sorted(values.items())])
-    cursor = given.get("cursor", [None])[0]
-    position = None if cursor is None else cursors.position(call.ctx, scope, cursor)
-    return Page(int(limit), position, scope), values
-
-
-def query_id(values: Mapping[str, str], name: str) -> int | None:
-    """The id given as the parameter `name`, or None. Raises InvalidInput."""
-    if name not in values:
-        return None
-    try:
-        return path_id(name, values[name] or "?")
-    except NotFound:
-        message = f"expected a whole number from 1 to {GREATEST_ID}"
-        raise InvalidInput(f"{name}: {message}.", fields=(FieldError(name, message),)) from None
+    return {key: values[0] for key, values in given.items()}

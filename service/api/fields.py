@@ -11,7 +11,7 @@ from marshmallow.fields import Field
 from service.ledger.money import ASSET, GREATEST_AMOUNT
 
 MOST_METADATA = 16_384
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)", re.ASCII)
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)", re.ASCII)
 DEEPEST_METADATA = 5
 
 
@@ -81,7 +81,7 @@ class Time(Field[str]):
     """A moment in RFC 3339 with its zone, such as 2026-01-31T09:30:00.000000Z."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
-        if isinstance(value, str) and _TIME.fullmatch(value):
+        if isinstance(value, str) and TIME.fullmatch(value):
             return value
         raise ValidationError("expected a time with its zone, such as 2026-01-31T09:30:00Z")
 

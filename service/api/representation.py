@@ -1,4 +1,4 @@
-"""How users, accounts and transfers look in JSON."""
+"""How users, accounts, their entries and transfers look in JSON."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from service.ledger.accounts import Account
+from service.ledger.entries import Entry
 from service.ledger.transfers import Transfer
 from service.ledger.users import User
 
@@ -44,6 +45,35 @@ def show_account(account: Account) -> dict[str, Any]:
         "metadata": account.metadata,
         "created_at": show_time(account.created_at),
         "updated_at": show_time(account.updated_at),
+    }
+
+
+def show_balance(account: Account) -> dict[str, Any]:
+    """What an account holds now, in minor units."""
+    return {
+        "account_id": account.id,
+        "asset": account.asset,
+        "balance": account.balance,
+        "held": account.held,
+        "available": account.available,
+        "version": account.version,
+        "updated_at": show_time(account.updated_at),
+    }
+
+
+def show_entry(entry: Entry) -> dict[str, Any]:
+    """The JSON of a line of a statement; amount and balance in minor units."""
+    return {
+        "version": entry.version,
+        "transfer_id": entry.transfer_id,
+        "direction": entry.direction,
+        "amount": entry.amount,
+        "balance": entry.balance,
+        "other_account_id": entry.other_account_id,
+        "asset": entry.asset,
+        "reference": entry.reference,
+        "metadata": entry.metadata,
+        "created_at": show_time(entry.created_at),
     }
 
 

@@ -26,15 +26,17 @@ class Parameter:
     name: str
     meaning: str
     schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "string"})
+    required: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
     """One method of one path.
 
-    `path` names its variables as Flask does: `/api/users/<user_id>`. `scope` is what the key must hold; None opens the route
-    to those without a key. `body` is the schema of the request's JSON; `answers` has one for each status that is a success,
-    None where there is no body. `errors` are the codes of the taxonomy that this route answers besides those that any may.
+    `path` names its variables as Flask does: `/api/users/<user_id>`. `scope` is what the key must hold, several with spaces
+    between them; None opens the route to those without a key. `body` is the schema of the request's JSON; `answers` has one
+    for each status that is a success, None where there is no body. `errors` are the codes of the taxonomy that this route
+    answers besides those that any may.
     """
 
     method: str
@@ -48,6 +50,10 @@ class Route:
     headers: tuple[Parameter, ...] = ()
     answer_headers: Mapping[str, str] = field(default_factory=dict)
     errors: tuple[str, ...] = ()
+    scopes: frozenset[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "scopes", frozenset((self.scope or "").split()))
 
     def answer(self, environ: WSGIEnvironment, **variables: str) -> Answer:
         """Check that this call may come here, then let the handler answer.
@@ -56,8 +62,9 @@ class Route:
         handler raises.
         """
         environ[ROUTE] = self.path
-        if self.scope is not None and not environ[PRINCIPAL].may(self.scope):
-            raise Forbidden(f"This API key lacks the scope {self.scope!r}.")
+        if self.scopes and not self.scopes <= environ[PRINCIPAL].scopes:
+            missing = sorted(self.scopes - environ[PRINCIPAL].scopes)
+            raise Forbidden(f"This API key lacks the scope {', '.join(map(repr, missing))}.")
         if environ.get("QUERY_STRING") and not self.query:
             names = parse_qs(environ["QUERY_STRING"], keep_blank_values=True, errors="replace")
             problems = tuple(FieldError(name, "there is no such parameter here") for name in names)

@@ -8,16 +8,19 @@ from typing import Any
 
 from service.api.answers import TransferAnswer, TransferPage
 from service.api.body import read_object
-from service.api.calls import Answer, Call, page, path_id, query_id
+from service.api.calls import Answer, Call, page, path_id
 from service.api.cursors import Cursors
-from service.api.parameters import ID, IDEMPOTENCY_KEY, MADE, PAGE
+from service.api.filters import check_order, query_id, query_text, query_time
+from service.api.parameters import FROM, ID, IDEMPOTENCY_KEY, MADE, PAGE, TO
 from service.api.representation import show_transfer
 from service.api.routes import Parameter, Route
 from service.api.schemas import TransferInput, load
 from service.errors import FieldError, InvalidInput
 from service.ledger.money import GREATEST_ID
-from service.ledger.transfers import PostRequest, Transfers
+from service.ledger.transfers import PostRequest, Transfers, Wanted
 
+_ACCOUNT = Parameter("account_id", "from or to which they are", ID)
+_REFERENCE = Parameter("reference", "the reference that they have", {"type": "string", "minLength": 1, "maxLength": 255})
 _KEY = re.compile(r'"([ !#-~]{1,255})"|([!#-~]{1,255})', re.ASCII)
 
 
@@ -33,8 +36,8 @@ class TransferHandlers:
         """The routes."""
         yield Route(
             method="GET", path="/api/transfers", handler=self.list, scope="transfers:read",
-            summary="A page of transfers, newest first; with `account_id`, those from or to that account",
-            query=(*PAGE, Parameter("account_id", "from or to which they are", ID)), answers={200: TransferPage()},
+            summary="A page of transfers, newest first; of an account, with a reference, or of a stretch of time",
+            query=(*PAGE, _ACCOUNT, _REFERENCE, FROM, TO), answers={200: TransferPage()},
         )
         yield Route(
             method="POST", path="/api/transfers", handler=self.create, scope="transfers:write",
@@ -52,15 +55,16 @@ class TransferHandlers:
         )
 
     def list(self, call: Call) -> Answer:
-        """A page of transfers, newest first; with `account_id`, those from or to that account."""
-        asked, filters = page(call, self._cursors, "transfers", "account_id")
-        position, limit = asked.position or GREATEST_ID, asked.limit + 1
-        account_id = query_id(filters, "account_id")
-        if account_id is None:
-            rows = self._transfers.list(call.ctx, call.ledger_id, before_id=position, limit=limit)
-            return asked.answer(call.ctx, self._cursors, rows, show_transfer, lambda transfer: transfer.id)
-        rows = self._transfers.list_of_account(call.ctx, call.ledger_id, account_id, before_version=position, limit=limit)
-        return asked.answer(call.ctx, self._cursors, rows, show_transfer, lambda transfer: transfer.version_of(account_id))
+        """A page of transfers, newest first, of an account, with a reference, or of a stretch of time."""
+        asked, given = page(call, self._cursors, "transfers", "account_id", "reference", "from", "to")
+        since, until = query_time(given, "from"), query_time(given, "to")
+        check_order(since, until)
+        wanted = Wanted(
+            account_id=query_id(given, "account_id"), reference=query_text(given, "reference", 255),
+            since=since, until=until, before=asked.position or GREATEST_ID,
+        )
+        rows = self._transfers.list(call.ctx, call.ledger_id, wanted, limit=asked.limit + 1)
+        return asked.answer(call.ctx, self._cursors, rows, show_transfer, wanted.position)
 
     def create(self, call: Call) -> Answer:
         """201 with the transfer; 200 and `Idempotency-Replayed: true` when its key had posted it before."""

@@ -16,10 +16,11 @@ NEEDED = {
     "transfers": ("SELECT", "INSERT"),
     "transfers_id_seq": ("USAGE",),
     "idempotency_keys": ("SELECT", "INSERT"),
+    "search_words": ("SELECT", "INSERT", "DELETE"),
     "schema_migrations": ("SELECT",),
     "schema_functions": ("SELECT",),
 }
-FUNCTIONS = ("post_transfers",)
+FUNCTIONS = ("post_transfers", "entries_before")
 GUARDS = {  # trigger -> table: what keeps the log append-only, whoever writes
     "transfers_append_only": "transfers",
     "idempotency_keys_append_only": "idempotency_keys",

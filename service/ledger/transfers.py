@@ -100,14 +100,30 @@ def refusal(refused: Refused) -> LedgerdError:
     return _ERRORS[refused.code](message, fields=(FieldError(refused.field, message),))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """Which transfers of a ledger: from or to an account, with a reference, from the time `since` on, earlier than `until`.
+
+    `before` is the `position` of the last one on the page before.
+    """
+
+    account_id: int | None = None
+    reference: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    before: int = GREATEST_ID
+
+    def position(self, transfer: Transfer) -> int:
+        """Where `transfer` stands in this list: its id, or in the list of an account the version that it made."""
+        by_version = self.account_id is not None and self.reference is None
+        return transfer.version_of(self.account_id) if self.account_id is not None and by_version else transfer.id
+
+
 class TransferStore(Protocol):
     """What the repository does for transfers, apart from posting them."""
 
     def find_transfer(self, ctx: Context, ledger_id: int, transfer_id: int) -> Transfer | None: ...
-    def list_transfers(self, ctx: Context, ledger_id: int, *, before_id: int, limit: int) -> Sequence[Transfer]: ...
-    def list_account_transfers(
-        self, ctx: Context, ledger_id: int, account_id: int, *, before_version: int, limit: int
-    ) -> Sequence[Transfer]: ...
+    def list_transfers(self, ctx: Context, ledger_id: int, wanted: Wanted, *, limit: int) -> Sequence[Transfer]: ...
 
 
 class Transfers:
@@ -131,12 +147,6 @@ class Transfers:
             raise NotFound(f"No transfer {transfer_id} in this ledger.")
         return transfer
 
-    def list(self, ctx: Context, ledger_id: int, *, before_id: int = GREATEST_ID, limit: int = 50) -> Sequence[Transfer]:
-        """Up to `limit` transfers with ids below `before_id`, newest first."""
-        return self._store.list_transfers(ctx, ledger_id, before_id=before_id, limit=limit)
-
-    def list_of_account(
-        self, ctx: Context, ledger_id: int, account_id: int, *, before_version: int = GREATEST_ID, limit: int = 50
-    ) -> Sequence[Transfer]:
-        """Up to `limit` transfers from or to the account that made versions below `before_version`, newest first."""
-        return self._store.list_account_transfers(ctx, ledger_id, account_id, before_version=before_version, limit=limit)
+    def list(self, ctx: Context, ledger_id: int, wanted: Wanted, *, limit: int = 50) -> Sequence[Transfer]:
+        """Up to `limit` transfers, newest first."""
+        return self._store.list_transfers(ctx, ledger_id, wanted, limit=limit)

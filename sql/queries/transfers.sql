@@ -13,20 +13,47 @@ FROM transfers WHERE ledger_id = %(ledger_id)s AND id = %(transfer_id)s;
 -- name: list_transfers
 SELECT id, from_account_id, to_account_id, amount, asset, reference, coalesce(metadata, '{}'), from_version, to_version,
        from_balance, to_balance, created_at
-FROM transfers WHERE ledger_id = %(ledger_id)s AND id < %(before_id)s
+FROM transfers WHERE ledger_id = %(ledger_id)s AND id < %(before)s
 ORDER BY id DESC LIMIT %(limit)s;
 
--- name: list_account_transfers
+-- name: list_transfers_by_time
+-- Newest first by time; before the transfer that the page before ended with, if there is one.
+SELECT id, from_account_id, to_account_id, amount, asset, reference, coalesce(metadata, '{}'), from_version, to_version,
+       from_balance, to_balance, created_at
+FROM transfers
+WHERE ledger_id = %(ledger_id)s
+  AND created_at >= coalesce(%(since)s::timestamptz, '-infinity') AND created_at < coalesce(%(until)s::timestamptz, 'infinity')
+  AND (created_at, id) < (coalesce((SELECT created_at FROM transfers WHERE ledger_id = %(ledger_id)s AND id = %(before)s),
+                                   'infinity'), %(before)s)
+ORDER BY created_at DESC, id DESC LIMIT %(limit)s;
+
+-- name: list_transfers_by_reference
+SELECT id, from_account_id, to_account_id, amount, asset, reference, coalesce(metadata, '{}'), from_version, to_version,
+       from_balance, to_balance, created_at
+FROM transfers
+WHERE ledger_id = %(ledger_id)s AND lower(reference) = lower(%(reference)s) AND reference = %(reference)s
+  AND id < %(before)s
+  AND (%(account_id)s::bigint IS NULL OR %(account_id)s IN (from_account_id, to_account_id))
+  AND created_at >= coalesce(%(since)s::timestamptz, '-infinity') AND created_at < coalesce(%(until)s::timestamptz, 'infinity')
+ORDER BY id DESC LIMIT %(limit)s;
+
+-- name: list_transfers_of_account
 -- Each side is read along its own index, newest first, and the two are merged by the account's version.
+WITH bounds AS MATERIALIZED (
+    SELECT coalesce(entries_before(%(ledger_id)s, %(account_id)s, %(since)s::timestamptz), 0) AS low,
+           least(%(before)s - 1, entries_before(%(ledger_id)s, %(account_id)s, %(until)s::timestamptz)) AS high
+)
 SELECT id, from_account_id, to_account_id, amount, asset, reference, coalesce(metadata, '{}'), from_version, to_version,
        from_balance, to_balance, created_at
 FROM (
     (SELECT from_version AS version, * FROM transfers
-     WHERE ledger_id = %(ledger_id)s AND from_account_id = %(account_id)s AND from_version < %(before_version)s
+     WHERE ledger_id = %(ledger_id)s AND from_account_id = %(account_id)s
+       AND from_version > (SELECT low FROM bounds) AND from_version <= (SELECT high FROM bounds)
      ORDER BY from_version DESC LIMIT %(limit)s)
     UNION ALL
     (SELECT to_version AS version, * FROM transfers
-     WHERE ledger_id = %(ledger_id)s AND to_account_id = %(account_id)s AND to_version < %(before_version)s
+     WHERE ledger_id = %(ledger_id)s AND to_account_id = %(account_id)s
+       AND to_version > (SELECT low FROM bounds) AND to_version <= (SELECT high FROM bounds)
      ORDER BY to_version DESC LIMIT %(limit)s)
 ) AS entry
 ORDER BY version DESC LIMIT %(limit)s;
