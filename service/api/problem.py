@@ -38,23 +38,28 @@ STATUS = {
 }
 
 
-def problem(environ: WSGIEnvironment, start_response: StartResponse, error: Exception) -> Iterable[bytes]:
-    """Answer with `error`. What is not of the taxonomy is told as `internal`, without a word about it."""
-    if not isinstance(error, LedgerdError):
-        error = Internal("Something went wrong here; the log has it under this id.")
-    status = STATUS[error.code]
-    title = "Client Closed Request" if status == CLIENT_CLOSED_REQUEST else HTTPStatus(status).phrase
+def describe(error: LedgerdError, status: int, title: str, request_id: str | None) -> bytes:
+    """The body of the answer."""
     content: dict[str, object] = {
         "type": f"urn:ledgerd:error:{error.code}",
         "title": title,
         "status": status,
         "detail": error.message,
         "code": error.code,
-        "request_id": environ.get(REQUEST_ID),
+        "request_id": request_id,
     }
     if error.fields:
         content["errors"] = [{"field": f.field, "message": f.message} for f in error.fields]
-    body = json.dumps(content).encode()
+    return json.dumps(content).encode()
+
+
+def problem(environ: WSGIEnvironment, start_response: StartResponse, error: Exception) -> Iterable[bytes]:
+    """Answer with `error`. What is not of the taxonomy is told as `internal`, without a word about it."""
+    if not isinstance(error, LedgerdError):
+        error = Internal("Something went wrong here; the log has it under this id.")
+    status = STATUS[error.code]
+    title = "Client Closed Request" if status == CLIENT_CLOSED_REQUEST else HTTPStatus(status).phrase
+    body = describe(error, status, title, environ.get(REQUEST_ID))
     headers = [("Content-Type", "application/problem+json"), ("Content-Length", str(len(body)))]
     if error.retry_after_s is not None:
         headers.append(("Retry-After", str(error.retry_after_s)))
