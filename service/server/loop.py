@@ -25,7 +25,7 @@ from service.server.answer import Answer
 from service.server.connection import BODY_TIMEOUT_S, SLOWEST_BYTES_PER_S, Connection, Connections, Phase
 from service.server.handed_on import HandedOn
 from service.server.plain import Plain, read_head
-from service.server.refusal import refuse
+from service.server.refusal import OF_A_BODY, refuse
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +80,13 @@ class RequestLoop(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
             sock.wait_for_request()
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
-        """gunicorn's hook: what came is no request, or something failed outside of the application."""
+        """gunicorn's hook: what came is no request, or something failed outside of the application.
+
+        The rest of a body that is found malformed when its request has been answered gets no second answer: the client, or a
+        proxy that shares the connection, would take it for the next one's.
+        """
+        if req is None and isinstance(exc, OF_A_BODY):
+            return
         with suppress(OSError):
             refuse(client, exc)
 
