@@ -10,12 +10,16 @@ import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from ipaddress import ip_network
+from math import ceil
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from service.errors import ConfigurationError
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
+GREATEST_RATE = 1_000_000  # requests a second
+GREATEST_BURST = 2_000_000  # requests
 SYSTEM_STATE = Path("/var/lib/ledgerd")
 MOST_CONNECTIONS = 4096  # of clients to a worker; above the posting queue, so that overload is answered and not left to wait
 
@@ -25,6 +29,7 @@ class Config:
     """Every setting, in the units of its name."""
 
     database_url: str | None = None
+    replica_urls: tuple[str, ...] = ()
     data_dir: Path = Path("var")
     bind: str = "127.0.0.1:8080"
     workers: int = 1
@@ -38,7 +43,16 @@ class Config:
     db_max_idle_s: float = 600.0
     posting_queue: int = 1024
     search_timeout_s: float = 2.0
+    replica_max_lag_s: float = 5.0
+    hedge_after_s: float | None = None
+    export_timeout_s: float = 3600.0
     cors_origins: tuple[str, ...] = ()
+    trusted_proxies: tuple[str, ...] = ()
+    run_dir: Path = Path("var/run")
+    rate_limit: float = 100_000.0
+    rate_burst: int = 100_000
+    address_rate_limit: float = 1000.0
+    address_rate_burst: int = 2000
     postgres_bin: Path | None = None
 
     @classmethod
@@ -56,9 +70,14 @@ class Config:
     def read(cls, env: Mapping[str, str]) -> tuple[Config, list[str]]:
         """The settings in `env`, with the default for each that is wrong, and every problem in a sentence."""
         reader = _Reader(env)
+        data_dir = Path(os.path.abspath(reader.text("LEDGERD_DATA_DIR", "") or default_data_dir()))
+        rate = reader.rate("LEDGERD_RATE_LIMIT", cls.rate_limit)
+        address_rate = reader.rate("LEDGERD_ADDRESS_RATE_LIMIT", cls.address_rate_limit)
         config = cls(
             database_url=reader.secret("DATABASE_URL"),
-            data_dir=Path(os.path.abspath(reader.text("LEDGERD_DATA_DIR", "") or default_data_dir())),
+            replica_urls=tuple((reader.secret("DATABASE_REPLICA_URLS") or "").split()),
+            data_dir=data_dir,
+            run_dir=reader.run_dir(data_dir),
             bind=reader.text("LEDGERD_BIND", cls.bind),
             workers=reader.integer("LEDGERD_WORKERS", len(os.sched_getaffinity(0)), 1, 256),
             timeout_s=reader.seconds("LEDGERD_TIMEOUT_S", cls.timeout_s),
@@ -70,8 +89,16 @@ class Config:
             db_max_lifetime_s=reader.seconds("LEDGERD_DB_MAX_LIFETIME_S", cls.db_max_lifetime_s),
             db_max_idle_s=reader.seconds("LEDGERD_DB_MAX_IDLE_S", cls.db_max_idle_s),
             posting_queue=reader.integer("LEDGERD_POSTING_QUEUE", cls.posting_queue, 1, 100_000),
+            replica_max_lag_s=reader.seconds("LEDGERD_REPLICA_MAX_LAG_S", cls.replica_max_lag_s),
+            hedge_after_s=reader.seconds("LEDGERD_HEDGE_AFTER_S", 1.0) if reader.text("LEDGERD_HEDGE_AFTER_S", "") else None,
             search_timeout_s=reader.seconds("LEDGERD_SEARCH_TIMEOUT_S", cls.search_timeout_s),
+            export_timeout_s=reader.seconds("LEDGERD_EXPORT_TIMEOUT_S", cls.export_timeout_s),
             cors_origins=tuple(reader.text("LEDGERD_CORS_ORIGINS", "").split()),
+            trusted_proxies=tuple(reader.text("LEDGERD_TRUSTED_PROXIES", "").split()),
+            rate_limit=rate,
+            rate_burst=reader.integer("LEDGERD_RATE_BURST", max(1, ceil(rate)), 1, GREATEST_BURST),
+            address_rate_limit=address_rate,
+            address_rate_burst=reader.integer("LEDGERD_ADDRESS_RATE_BURST", max(1, ceil(2 * address_rate)), 1, GREATEST_BURST),
             postgres_bin=Path(path) if (path := reader.text("LEDGERD_POSTGRES_BIN", "")) else None,
         )
         return config, [*reader.problems, *config.problems()]
@@ -88,15 +115,25 @@ class Config:
             found.append(f"LEDGERD_DB_MIN_IDLE={self.db_min_idle} is above LEDGERD_DB_MAX_OPEN={self.db_max_open}")
         if self.database_url and not _is_postgres_url(self.database_url):
             found.append("DATABASE_URL: expected postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
+        for number, url in enumerate(self.replica_urls, 1):
+            if not _is_postgres_url(url):
+                found.append(f"DATABASE_REPLICA_URLS: the address {number} is none; expected such as postgresql://USER@HOST/DATABASE")
+        if self.replica_urls and self.database_url is None:
+            found.append("DATABASE_REPLICA_URLS is set without DATABASE_URL: the embedded PostgreSQL has no replicas")
         for origin in self.cors_origins:
             if origin != "*" and urlsplit(origin).scheme not in ("http", "https"):
                 found.append(f"LEDGERD_CORS_ORIGINS: {origin!r} is no origin; expected such as https://app.example.com")
+        for proxy in self.trusted_proxies:
+            if proxy != "unix:" and not _is_network(proxy):
+                found.append(
+                    f"LEDGERD_TRUSTED_PROXIES: {proxy!r} is no network; expected such as 10.0.0.0/8, 192.0.2.7, ::1 or unix:"
+                )
         return found
 
     @property
     def connections(self) -> int:
-        """How many database connections all workers may hold together."""
-        return self.workers * self.db_max_open
+        """How many database connections all workers may hold together: each its pool, and one that listens."""
+        return self.workers * (self.db_max_open + 1)
 
     def shown(self) -> dict[str, object]:
         """The settings under their names, with secrets masked: fit for a screen or a log."""
@@ -105,6 +142,8 @@ class Config:
             value = getattr(self, field.name)
             if field.name == "database_url":
                 shown["DATABASE_URL"] = mask_password(value) if value else "(embedded PostgreSQL)"
+            elif field.name == "replica_urls":
+                shown["DATABASE_REPLICA_URLS"] = " ".join(map(mask_password, value))
             else:
                 plain = isinstance(value, (int, float, str)) or value is None
                 text = " ".join(value) if isinstance(value, tuple) else str(value)
@@ -130,6 +169,14 @@ def _is_postgres_url(url: str) -> bool:
         return urlsplit(url).scheme in ("postgresql", "postgres")
     except ValueError:  # an address in brackets that is none
         return False
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ip_network(text)
+    except ValueError:  # no address, or one with bits beside its prefix
+        return False
+    return True
 
 
 def default_data_dir() -> Path:
@@ -173,6 +220,18 @@ class _Reader:
             return int(text)
         self.problems.append(f"{name}={text!r}: expected a whole number from {low} to {high}")
         return default
+
+    def rate(self, name: str, default: float) -> float:
+        text = self.text(name, f"{default:g}")
+        if text.isascii() and text.replace(".", "", 1).isdecimal() and 0 < float(text) <= GREATEST_RATE:
+            return float(text)
+        self.problems.append(f"{name}={text!r}: expected requests a second, above 0 and up to {GREATEST_RATE}")
+        return default
+
+    def run_dir(self, data_dir: Path) -> Path:
+        """LEDGERD_RUN_DIR, else the folder that systemd makes for the unit (the first of several), else one in the data."""
+        systemd = self._env.get("RUNTIME_DIRECTORY", "").partition(":")[0]
+        return Path(os.path.abspath(self.text("LEDGERD_RUN_DIR", "") or systemd or data_dir / "run"))
 
     def seconds(self, name: str, default: float) -> float:
         text = self.text(name, str(default))

@@ -163,6 +163,13 @@ class Internal(LedgerdError):
     code = "internal"
 
 
+class RateLimited(LedgerdError):
+    """The API key, or the address that sends no valid one, has sent more than its rate limit. Nothing was done."""
+
+    code = "rate_limited"
+    retryable = True
+
+
 class Overloaded(LedgerdError):
     """A bounded queue is full. Nothing was done."""
 

@@ -47,11 +47,11 @@ class ApiClient:
 
     def call(
         self, method: str, path: str, body: Any = None, /,
-        *, raw: bytes | None = None, client_left: Callable[..., Any] | None = None, **headers: str,
+        *, raw: bytes | None = None, client_left: Callable[..., Any] | None = None, peer: str = "127.0.0.1", **headers: str,
     ) -> Reply:
         """Send a request; `body` goes as JSON, `raw` as it is; header names are given with underscores.
 
-        `client_left` is the server's hook by that name (service/middleware/environ.py).
+        `client_left` is the server's hook by that name (service/middleware/environ.py), `peer` the address that it comes from.
         """
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         if self.key is not None:
@@ -59,9 +59,9 @@ class ApiClient:
         data = raw if raw is not None else None if body is None else json.dumps(body).encode()
         if data is not None:
             named.setdefault("Content-Type", "application/json")
-        environ = {} if client_left is None else {CLIENT_LEFT: client_left}
-        answer = self._client.open(path, method=method, data=data, headers=named, environ_overrides=environ)
-        return Reply(answer.status_code, dict(answer.headers), answer.get_data())
+        environ = {"REMOTE_ADDR": peer} | ({} if client_left is None else {CLIENT_LEFT: client_left})
+        with self._client.open(path, method=method, data=data, headers=named, environ_overrides=environ) as answer:
+            return Reply(answer.status_code, dict(answer.headers), answer.get_data())
 
     def get(self, path: str, **headers: str) -> Reply:
         """GET."""

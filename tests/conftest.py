@@ -16,6 +16,7 @@ from hypothesis import settings
 from service.app import Application, open_keys
 from service.concurrency.context import background
 from service.config import Config
+from service.ledger.grants import Grant
 from service.repository.embedded import EmbeddedPostgres
 from service.repository.migrate import migrate
 from service.repository.queries import sql_folder
@@ -86,7 +87,8 @@ def fresh_database(server: TestServer, template: str) -> Iterator[str]:
 @pytest.fixture
 def config(database_url: str, tmp_path: Path) -> Config:
     """A configuration on the test's database."""
-    return Config(database_url=database_url, data_dir=tmp_path, db_min_idle=1, db_max_open=8, log_level="warning")
+    folders = {"data_dir": tmp_path, "run_dir": tmp_path / "run"}
+    return Config(database_url=database_url, **folders, db_min_idle=1, db_max_open=8, log_level="warning")
 
 
 @pytest.fixture
@@ -112,4 +114,4 @@ def api(application: Application, key: str) -> ApiClient:
 def make_key(database_url: str, ledger: str = "main", *scopes: str) -> str:
     """A key of `ledger`, admin unless told otherwise."""
     with open_keys(database_url) as keys:
-        return keys.create(background(), ledger=ledger, scopes=scopes or ("admin",))[0]
+        return keys.create(background(), Grant(scopes=scopes or ("admin",)), ledger=ledger).token

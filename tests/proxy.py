@@ -43,7 +43,7 @@ class Proxy:
     """Listens on a port of loopback and connects to the Unix socket of `database_url`; use it in a `with` statement.
 
     `latency_s` is added each way. While it is `refusing`, new connections are closed at once; while it is `mute`, they can log
-    in and then get no answer.
+    in and then get no answer. While it is `deaf`, it drops notifications, as a pooler in transaction mode does.
     """
 
     def __init__(self, database_url: str) -> None:
@@ -55,6 +55,7 @@ class Proxy:
         self.latency_s = 0.0
         self.refusing = False
         self.mute = False
+        self.deaf = False
         self.cuts: Counter[Cut] = Counter()
         self._armed: Cut | None = None
         self._lock = threading.Lock()
@@ -76,6 +77,14 @@ class Proxy:
         with self._lock:
             for link in self._links:
                 link.frozen = True
+
+    def freeze_listeners(self) -> int:
+        """The same for those that wait for notifications; tells how many those are."""
+        with self._lock:
+            listening = [link for link in self._links if link.listens]
+            for link in listening:
+                link.frozen = True
+            return len(listening)
 
     def cut_all(self) -> None:
         """Close every connection."""
@@ -136,6 +145,7 @@ class _Link:
 
     def __init__(self, proxy: Proxy, client: socket.socket, server: socket.socket) -> None:
         self.frozen = False
+        self.listens = False  # it is a listener's, by the name that it gives itself
         self._proxy, self._client, self._server = proxy, client, server
         self._statements: set[bytes] = set()  # the names under which the batch statement was prepared
         self._posting = False
@@ -192,7 +202,9 @@ class _Link:
     def _from_client(self, data: bytes) -> Iterator[bytes]:
         out = []
         for kind, message in self._up.read(data):
-            if kind == b"P":
+            if kind == b"":
+                self.listens = b"ledgerd listener" in message
+            elif kind == b"P":
                 name, query = message[5:].split(b"\0", 2)[:2]
                 if BATCH in query:
                     self._statements.add(name)
@@ -208,6 +220,8 @@ class _Link:
 
     def _from_server(self, data: bytes) -> Iterator[bytes]:
         for kind, message in self._down.read(data):
+            if kind == b"A" and self._proxy.deaf:
+                continue
             self._answer.append(message)
             if kind == b"E":
                 self._posting = False  # nothing was committed

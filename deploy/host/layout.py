@@ -16,6 +16,7 @@ ETC = Path("/etc/ledgerd")
 SETTINGS = ETC / "ledgerd.env"
 DATABASE_URL = ETC / "database_url"
 STATE = Path("/var/lib/ledgerd")
+RUN = Path("/run/ledgerd")  # what running instances share; gone after a reboot
 UNITS = Path("/etc/systemd/system")
 SYSUSERS = Path("/etc/sysusers.d/ledgerd.conf")
 COMMAND = Path("/usr/local/bin/ledgerd")

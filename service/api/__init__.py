@@ -31,7 +31,7 @@ def _view(route: Route) -> Callable[..., Response]:
     def view(**variables: str) -> Response:
         answer = route.answer(request.environ, **variables)
         response = Response(answer.body, f"{answer.status} {HTTPStatus(answer.status).phrase}", answer.headers)
-        if not answer.body:
+        if "Content-Type" not in dict(answer.headers):
             del response.headers["Content-Type"]  # Flask's default, of nothing
         return response
 

@@ -9,7 +9,8 @@ from service.api.body import read_object
 from service.api.calls import Answer, Call, if_match, page, path_id
 from service.api.cursors import Cursors
 from service.api.filters import query_id
-from service.api.parameters import ID, IF_MATCH, MADE, PAGE, TAGGED
+from service.api.parameters import ID, IF_MATCH, MADE, PAGE, TAGGED, WRITTEN
+from service.api.positions import Positions
 from service.api.representation import show_account
 from service.api.routes import Parameter, Route
 from service.api.schemas import AccountChanges, AccountInput, load
@@ -23,6 +24,7 @@ class AccountHandlers:
     def __init__(self, accounts: Accounts, cursors: Cursors) -> None:
         self._accounts = accounts
         self._cursors = cursors
+        self._positions = Positions(cursors)
         self._input = AccountInput()
         self._changes = AccountChanges()
 
@@ -35,7 +37,8 @@ class AccountHandlers:
         )
         yield Route(
             method="POST", path="/api/accounts", handler=self.create, scope="accounts:write", summary="Open an account",
-            body=self._input, answers={201: AccountAnswer()}, answer_headers=MADE | TAGGED, errors=("not_found", "conflict"),
+            body=self._input, answers={201: AccountAnswer()}, answer_headers=MADE | TAGGED | WRITTEN,
+            errors=("not_found", "conflict"),
         )
         yield Route(
             method="GET", path="/api/accounts/<account_id>", handler=self.find, scope="accounts:read", summary="One account",
@@ -44,7 +47,7 @@ class AccountHandlers:
         yield Route(
             method="PATCH", path="/api/accounts/<account_id>", handler=self.change, scope="accounts:write",
             summary="Change an account's settings; `If-Match` guards against a change in between", headers=(IF_MATCH,),
-            body=self._changes, answers={200: AccountAnswer()}, answer_headers=TAGGED,
+            body=self._changes, answers={200: AccountAnswer()}, answer_headers=TAGGED | WRITTEN,
             errors=("not_found", "conflict", "version_mismatch", "account_closed"),
         )
 
@@ -58,8 +61,10 @@ class AccountHandlers:
 
     def create(self, call: Call) -> Answer:
         """201 with the account and where it is."""
-        account = self._accounts.create(call.ctx, call.ledger_id, **load(self._input, read_object(call.environ)))
-        return Answer(show_account(account), 201, Location=f"/api/accounts/{account.id}", ETag=f'"{account.etag}"')
+        made = self._accounts.create(call.ctx, call.ledger_id, **load(self._input, read_object(call.environ)))
+        account, position = made.thing, self._positions.tell(call, made.position)
+        where = f"/api/accounts/{account.id}"
+        return Answer(show_account(account), 201, Location=where, ETag=f'"{account.etag}"', Ledger_Position=position)
 
     def find(self, call: Call, account_id: str) -> Answer:
         """One account."""
@@ -71,5 +76,6 @@ class AccountHandlers:
         number, changes = path_id("account", account_id), load(self._changes, read_object(call.environ))
         if not changes:
             raise InvalidInput("Nothing to change: name at least one of status, min_balance, max_balance, metadata.")
-        account = self._accounts.update(call.ctx, call.ledger_id, number, changes, if_etag=if_match(call))
-        return Answer(show_account(account), ETag=f'"{account.etag}"')
+        made = self._accounts.update(call.ctx, call.ledger_id, number, changes, if_etag=if_match(call))
+        account, position = made.thing, self._positions.tell(call, made.position)
+        return Answer(show_account(account), ETag=f'"{account.etag}"', Ledger_Position=position)

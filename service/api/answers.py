@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from marshmallow import Schema, fields
 
-from service.api.fields import Asset, Choice, Email, Metadata, Text, Time, Whole
+from service.api.fields import Asset, Choice, Email, LedgerName, Metadata, Several, Text, Time, Whole
+from service.ledger.grants import GREATEST_BURST, GREATEST_RATE_PER_S, MOST_DEBIT_ACCOUNTS
 from service.ledger.money import GREATEST_AMOUNT, GREATEST_ID
+from service.ledger.scopes import GRANTABLE
 
 
 class UserAnswer(Schema):
@@ -87,6 +89,37 @@ class TransferAnswer(Schema):
     created_at = Time(required=True)
 
 
+class LedgerAnswer(Schema):
+    """A ledger."""
+
+    id = Whole(1, GREATEST_ID, required=True)
+    name = LedgerName(required=True)
+    created_at = Time(required=True)
+
+
+class KeyAnswer(Schema):
+    """An API key, without its secret."""
+
+    id = Text(12, 12, required=True)
+    ledger = LedgerName(required=True)
+    name = Text(0, 200, required=True)
+    scopes = Several(Choice(*GRANTABLE), len(GRANTABLE), required=True)
+    debit_accounts = Several(Whole(1, GREATEST_ID), MOST_DEBIT_ACCOUNTS, required=True, allow_none=True)
+    rate_per_s = Whole(1, GREATEST_RATE_PER_S, required=True, allow_none=True)
+    burst = Whole(1, GREATEST_BURST, required=True, allow_none=True)
+    created_at = Time(required=True)
+    expires_at = Time(required=True, allow_none=True)
+    last_used_at = Time(required=True, allow_none=True)
+    revoked_at = Time(required=True, allow_none=True)
+    replaced_by = Text(12, 12, required=True, allow_none=True)
+
+
+class NewKeyAnswer(KeyAnswer):
+    """An API key that was just made, with its secret."""
+
+    key = Text(81, 81, required=True)
+
+
 class UserPage(Schema):
     """A page of users."""
 
@@ -105,6 +138,20 @@ class TransferPage(Schema):
     """A page of transfers."""
 
     data = fields.List(fields.Nested(TransferAnswer), required=True)
+    next_cursor = fields.String(required=True, allow_none=True)
+
+
+class LedgerPage(Schema):
+    """A page of ledgers."""
+
+    data = fields.List(fields.Nested(LedgerAnswer), required=True)
+    next_cursor = fields.String(required=True, allow_none=True)
+
+
+class KeyPage(Schema):
+    """A page of keys."""
+
+    data = fields.List(fields.Nested(KeyAnswer), required=True)
     next_cursor = fields.String(required=True, allow_none=True)
 
 

@@ -13,8 +13,8 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 from service.api.cursors import Cursors
 from service.concurrency.context import Context
 from service.errors import FieldError, InvalidInput, NotFound
-from service.ledger.keys import Principal
 from service.ledger.money import GREATEST_ID
+from service.ledger.principal import Principal
 from service.middleware.environ import CONTEXT, PRINCIPAL
 
 DEFAULT_LIMIT = 50
@@ -66,15 +66,15 @@ class Answer:
     def __init__(self, content: Mapping[str, Any] | None, status: int = 200, **headers: str) -> None:
         self.status = status
         self.headers = [(name.replace("_", "-"), value) for name, value in headers.items()]
-        self.body = b""
+        self.body: bytes | Iterable[bytes] = b""
         if content is not None:
-            self.body = _to_json(content).encode()
-            self.headers += [("Content-Type", "application/json"), ("Content-Length", str(len(self.body)))]
+            body = self.body = _to_json(content).encode()
+            self.headers += [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
 
     def send(self, start_response: StartResponse) -> Iterable[bytes]:
         """Answer as a WSGI application does."""
         start_response(f"{self.status} {HTTPStatus(self.status).phrase}", self.headers)
-        return [self.body]
+        return [self.body] if isinstance(self.body, bytes) else self.body
 
 
 def if_match(call: Call) -> str | None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import Any
 
 from marshmallow import ValidationError
-from marshmallow.fields import Field
+from marshmallow.fields import Field, List
 
+from service.ledger.ledgers import LEDGER_NAME, LEDGER_NAME_SHAPE
 from service.ledger.money import ASSET, GREATEST_AMOUNT
 
 MOST_METADATA = 16_384
@@ -64,6 +66,18 @@ class Asset(Field[str]):
         raise ValidationError("expected a code and its scale from 0 to 18, such as USD/2, JPY/0 or POINTS/0")
 
 
+class LedgerName(Text):
+    """The name of a ledger."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(1, 63, **options)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        if isinstance(value, str) and LEDGER_NAME.fullmatch(value):
+            return value
+        raise ValidationError(f"expected {LEDGER_NAME_SHAPE}")
+
+
 class Choice(Field[str]):
     """One of a few words."""
 
@@ -84,6 +98,33 @@ class Time(Field[str]):
         if isinstance(value, str) and TIME.fullmatch(value):
             return value
         raise ValidationError("expected a time with its zone, such as 2026-01-31T09:30:00Z")
+
+
+class Moment(Time):
+    """A Time that is read as what it says."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> datetime:  # type: ignore[override]
+        text = super()._deserialize(value, attr, data, **kwargs)
+        try:
+            return datetime.fromisoformat(text)
+        except ValueError:
+            raise ValidationError("there is no such time") from None
+
+
+class Several(List[Any]):
+    """An array of some different values."""
+
+    def __init__(self, inner: Field[Any], most: int, **options: Any) -> None:
+        super().__init__(inner, **options)
+        self._most = most
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> tuple[Any, ...]:  # type: ignore[override]
+        if not isinstance(value, list) or not 1 <= len(value) <= self._most:
+            raise ValidationError(f"expected an array of 1 to {self._most} values")
+        found = tuple(super()._deserialize(value, attr, data, **kwargs))
+        if len(set(found)) < len(found):
+            raise ValidationError("a value is given more than once")
+        return found
 
 
 class Metadata(Field[dict[str, Any]]):

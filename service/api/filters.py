@@ -10,6 +10,7 @@ from service.api.calls import path_id
 from service.api.fields import TIME
 from service.errors import FieldError, InvalidInput, NotFound
 from service.ledger.money import GREATEST_ID
+from service.ledger.transfers import Wanted
 
 
 def query_id(values: Mapping[str, str], name: str) -> int | None:
@@ -55,6 +56,14 @@ def check_order(since: datetime | None, until: datetime | None) -> None:
     """Raise InvalidInput for a stretch of time that ends before it begins."""
     if since is not None and until is not None and since > until:
         _refuse("from", "is later than `to`")
+
+
+def read_wanted(values: Mapping[str, str]) -> Wanted:
+    """Which transfers are wanted."""
+    since, until = query_time(values, "from"), query_time(values, "to")
+    check_order(since, until)
+    account_id, reference = query_id(values, "account_id"), query_text(values, "reference", 255)
+    return Wanted(account_id=account_id, reference=reference, since=since, until=until)
 
 
 def _refuse(name: str, message: str) -> NoReturn:

@@ -16,5 +16,12 @@ IF_MATCH = Parameter("If-Match", "one entity tag as `ETag` gave it, quotes inclu
 IDEMPOTENCY_KEY = Parameter("Idempotency-Key", "1 to 255 printable ASCII characters: one key, one effect, for ever")
 FROM = Parameter("from", "the time from which on, such as 2026-01-31T09:30:00Z", TIME)
 TO = Parameter("to", "the time until which, itself excluded", TIME)
+WANTED = (
+    Parameter("account_id", "from or to which they are", ID),
+    Parameter("reference", "the reference that they have", {"type": "string", "minLength": 1, "maxLength": 255}),
+    FROM,
+    TO,
+)
 MADE = {"Location": "the path of what was made"}
 TAGGED = {"ETag": "its version, for `If-Match`"}
+WRITTEN = {"Ledger-Position": "where the ledger stands after this write; a read that brings it sees the write"}

@@ -29,6 +29,7 @@ STATUS = {
     "same_account": 422,
     "limit_exceeded": 422,
     "idempotency_key_reused": 422,
+    "rate_limited": 429,
     "client_closed_request": CLIENT_CLOSED_REQUEST,
     "internal": 500,
     "overloaded": 503,

@@ -1,4 +1,4 @@
-"""How users, accounts, their entries and transfers look in JSON."""
+"""How users, accounts, their entries, transfers, ledgers and keys look in JSON."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any
 
 from service.ledger.accounts import Account
 from service.ledger.entries import Entry
+from service.ledger.keys import ApiKey
+from service.ledger.ledgers import Ledger
 from service.ledger.transfers import Transfer
 from service.ledger.users import User
 
@@ -94,3 +96,30 @@ def show_transfer(transfer: Transfer) -> dict[str, Any]:
         "to_balance": transfer.to_balance,
         "created_at": show_time(transfer.created_at),
     }
+
+
+def show_ledger(ledger: Ledger) -> dict[str, Any]:
+    """A ledger's JSON."""
+    return {"id": ledger.id, "name": ledger.name, "created_at": show_time(ledger.created_at)}
+
+
+def show_key(key: ApiKey) -> dict[str, Any]:
+    """A key's JSON: everything but its secret, which nobody has."""
+    return {
+        "id": key.id,
+        "ledger": key.ledger,
+        "name": key.name,
+        "scopes": list(key.scopes),
+        "debit_accounts": None if key.debit_accounts is None else list(key.debit_accounts),
+        "rate_per_s": key.rate_per_s,
+        "burst": key.burst,
+        "created_at": show_time(key.created_at),
+        "expires_at": _show_if(key.expires_at),
+        "last_used_at": _show_if(key.last_used_at),
+        "revoked_at": _show_if(key.revoked_at),
+        "replaced_by": key.replaced_by,
+    }
+
+
+def _show_if(moment: datetime | None) -> str | None:
+    return None if moment is None else show_time(moment)

@@ -7,9 +7,12 @@ from typing import Any
 from marshmallow import RAISE, Schema, ValidationError, missing
 
 from service.api.body import MOST_SHOWN
-from service.api.fields import Asset, Choice, Email, Metadata, Text, Whole
+from service.api.fields import Asset, Choice, Email, LedgerName, Metadata, Moment, Several, Text, Whole
 from service.errors import FieldError, InvalidInput
+from service.ledger.grants import GREATEST_BURST, GREATEST_RATE_PER_S, MOST_DEBIT_ACCOUNTS
+from service.ledger.keys import DEFAULT_OVERLAP_S, LONGEST_LIFE_S, LONGEST_OVERLAP_S
 from service.ledger.money import GREATEST_AMOUNT, GREATEST_ID
+from service.ledger.scopes import GRANTABLE
 
 MOST_UNKNOWN = 20
 
@@ -58,6 +61,31 @@ class TransferInput(_Strict):
     reference = Text(1, 255, load_default=None)
     metadata = Metadata(load_default=None)
     if_from_version = Whole(0, load_default=None)
+
+
+class LedgerInput(_Strict):
+    """The body of POST /api/ledgers."""
+
+    name = LedgerName(required=True)
+
+
+class KeyInput(_Strict):
+    """The body of POST /api/keys. Null is no end, every account, the server's own rate, the ledger of the key in use."""
+
+    name = Text(0, 200, load_default="")
+    scopes = Several(Choice(*GRANTABLE), len(GRANTABLE), required=True)
+    expires_in_s = Whole(1, LONGEST_LIFE_S, load_default=None, allow_none=True)
+    expires_at = Moment(load_default=None, allow_none=True)
+    debit_accounts = Several(Whole(1, GREATEST_ID), MOST_DEBIT_ACCOUNTS, load_default=None, allow_none=True)
+    rate_per_s = Whole(1, GREATEST_RATE_PER_S, load_default=None, allow_none=True)
+    burst = Whole(1, GREATEST_BURST, load_default=None, allow_none=True)
+    ledger = LedgerName(load_default=None, allow_none=True)
+
+
+class RotationInput(_Strict):
+    """The body of POST /api/keys/{id}/rotate: how long the old key goes on."""
+
+    overlap_s = Whole(0, LONGEST_OVERLAP_S, load_default=DEFAULT_OVERLAP_S)
 
 
 def load(schema: Schema, data: dict[str, Any]) -> dict[str, Any]:

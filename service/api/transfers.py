@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from service.api.answers import TransferAnswer, TransferPage
 from service.api.body import read_object
 from service.api.calls import Answer, Call, page, path_id
 from service.api.cursors import Cursors
-from service.api.filters import check_order, query_id, query_text, query_time
-from service.api.parameters import FROM, ID, IDEMPOTENCY_KEY, MADE, PAGE, TO
+from service.api.filters import read_wanted
+from service.api.parameters import IDEMPOTENCY_KEY, MADE, PAGE, WANTED, WRITTEN
+from service.api.positions import HEADER, Positions
 from service.api.representation import show_transfer
-from service.api.routes import Parameter, Route
+from service.api.routes import Route
 from service.api.schemas import TransferInput, load
-from service.errors import FieldError, InvalidInput
+from service.errors import FieldError, Forbidden, InvalidInput
 from service.ledger.money import GREATEST_ID
-from service.ledger.transfers import PostRequest, Transfers, Wanted
+from service.ledger.transfers import PostRequest, Transfers
 
-_ACCOUNT = Parameter("account_id", "from or to which they are", ID)
-_REFERENCE = Parameter("reference", "the reference that they have", {"type": "string", "minLength": 1, "maxLength": 255})
 _KEY = re.compile(r'"([ !#-~]{1,255})"|([!#-~]{1,255})', re.ASCII)
 
 
@@ -30,6 +30,7 @@ class TransferHandlers:
     def __init__(self, transfers: Transfers, cursors: Cursors) -> None:
         self._transfers = transfers
         self._cursors = cursors
+        self._positions = Positions(cursors)
         self._input = TransferInput()
 
     def routes(self) -> Iterable[Route]:
@@ -37,13 +38,13 @@ class TransferHandlers:
         yield Route(
             method="GET", path="/api/transfers", handler=self.list, scope="transfers:read",
             summary="A page of transfers, newest first; of an account, with a reference, or of a stretch of time",
-            query=(*PAGE, _ACCOUNT, _REFERENCE, FROM, TO), answers={200: TransferPage()},
+            query=(*PAGE, *WANTED), answers={200: TransferPage()},
         )
         yield Route(
             method="POST", path="/api/transfers", handler=self.create, scope="transfers:write",
             summary="Post a transfer; with an `Idempotency-Key`, once for ever", headers=(IDEMPOTENCY_KEY,),
             body=self._input, answers={201: TransferAnswer(), 200: TransferAnswer()},
-            answer_headers=MADE | {"Idempotency-Replayed": "`true` where the key had posted it before (200)"},
+            answer_headers=MADE | WRITTEN | {"Idempotency-Replayed": "`true` where the key had posted it before (200)"},
             errors=(
                 "not_found", "version_mismatch", "insufficient_funds", "asset_mismatch", "account_closed", "account_frozen",
                 "same_account", "limit_exceeded", "idempotency_key_reused", "overloaded", "outcome_unknown",
@@ -56,25 +57,23 @@ class TransferHandlers:
 
     def list(self, call: Call) -> Answer:
         """A page of transfers, newest first, of an account, with a reference, or of a stretch of time."""
-        asked, given = page(call, self._cursors, "transfers", "account_id", "reference", "from", "to")
-        since, until = query_time(given, "from"), query_time(given, "to")
-        check_order(since, until)
-        wanted = Wanted(
-            account_id=query_id(given, "account_id"), reference=query_text(given, "reference", 255),
-            since=since, until=until, before=asked.position or GREATEST_ID,
-        )
+        asked, given = page(call, self._cursors, "transfers", *(parameter.name for parameter in WANTED))
+        wanted = replace(read_wanted(given), before=asked.position or GREATEST_ID)
         rows = self._transfers.list(call.ctx, call.ledger_id, wanted, limit=asked.limit + 1)
         return asked.answer(call.ctx, self._cursors, rows, show_transfer, wanted.position)
 
     def create(self, call: Call) -> Answer:
         """201 with the transfer; 200 and `Idempotency-Replayed: true` when its key had posted it before."""
         values = load(self._input, read_object(call.environ))
+        if not call.principal.may_debit(values["from_account_id"]):
+            problem = FieldError("from_account_id", "this API key may not debit this account")
+            raise Forbidden("This API key may debit some accounts only.", fields=(problem,))
         request = PostRequest(ledger_id=call.ledger_id, key=idempotency_key(call.environ), **values)
         posted = self._transfers.create(call.ctx, request)
-        where = f"/api/transfers/{posted.transfer.id}"
+        headers = {"Location": f"/api/transfers/{posted.transfer.id}", HEADER: self._positions.tell(call, posted.position)}
         if posted.replayed:
-            return Answer(show_transfer(posted.transfer), 200, Location=where, Idempotency_Replayed="true")
-        return Answer(show_transfer(posted.transfer), 201, Location=where)
+            return Answer(show_transfer(posted.transfer), 200, **headers, Idempotency_Replayed="true")
+        return Answer(show_transfer(posted.transfer), 201, **headers)
 
     def find(self, call: Call, transfer_id: str) -> Answer:
         """One transfer."""

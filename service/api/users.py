@@ -8,7 +8,8 @@ from service.api.answers import UserAnswer, UserPage
 from service.api.body import read_object
 from service.api.calls import Answer, Call, if_match, page, path_id
 from service.api.cursors import Cursors
-from service.api.parameters import IF_MATCH, MADE, PAGE, TAGGED
+from service.api.parameters import IF_MATCH, MADE, PAGE, TAGGED, WRITTEN
+from service.api.positions import Positions
 from service.api.representation import show_user
 from service.api.routes import Parameter, Route
 from service.api.schemas import UserInput, load
@@ -22,6 +23,7 @@ class UserHandlers:
     def __init__(self, users: Users, cursors: Cursors) -> None:
         self._users = users
         self._cursors = cursors
+        self._positions = Positions(cursors)
         self._input = UserInput()
 
     def routes(self) -> Iterable[Route]:
@@ -33,7 +35,7 @@ class UserHandlers:
         )
         yield Route(
             method="POST", path="/api/users", handler=self.create, scope="users:write", summary="Make a user",
-            body=self._input, answers={201: UserAnswer()}, answer_headers=MADE | TAGGED, errors=("conflict",),
+            body=self._input, answers={201: UserAnswer()}, answer_headers=MADE | TAGGED | WRITTEN, errors=("conflict",),
         )
         yield Route(
             method="GET", path="/api/users/<user_id>", handler=self.find, scope="users:read", summary="One user",
@@ -42,12 +44,13 @@ class UserHandlers:
         yield Route(
             method="PUT", path="/api/users/<user_id>", handler=self.replace, scope="users:write",
             summary="Replace a user's fields; `If-Match` guards against a change in between", headers=(IF_MATCH,),
-            body=self._input, answers={200: UserAnswer()}, answer_headers=TAGGED,
+            body=self._input, answers={200: UserAnswer()}, answer_headers=TAGGED | WRITTEN,
             errors=("not_found", "conflict", "version_mismatch"),
         )
         yield Route(
             method="DELETE", path="/api/users/<user_id>", handler=self.delete, scope="users:write",
             summary="Remove a user who has no accounts but closed ones", headers=(IF_MATCH,), answers={204: None},
+            answer_headers=WRITTEN,
             errors=("not_found", "conflict", "version_mismatch"),
         )
 
@@ -61,8 +64,10 @@ class UserHandlers:
 
     def create(self, call: Call) -> Answer:
         """201 with the user and where it is."""
-        user = self._users.create(call.ctx, call.ledger_id, **load(self._input, read_object(call.environ)))
-        return Answer(show_user(user), 201, Location=f"/api/users/{user.id}", ETag=f'"{user.version}"')
+        made = self._users.create(call.ctx, call.ledger_id, **load(self._input, read_object(call.environ)))
+        user, position = made.thing, self._positions.tell(call, made.position)
+        where = f"/api/users/{user.id}"
+        return Answer(show_user(user), 201, Location=where, ETag=f'"{user.version}"', Ledger_Position=position)
 
     def find(self, call: Call, user_id: str) -> Answer:
         """One user."""
@@ -72,13 +77,15 @@ class UserHandlers:
     def replace(self, call: Call, user_id: str) -> Answer:
         """The user with new fields; `If-Match` guards against a change in between."""
         number, values = path_id("user", user_id), load(self._input, read_object(call.environ))
-        user = self._users.update(call.ctx, call.ledger_id, number, **values, if_version=_if_version(call))
-        return Answer(show_user(user), ETag=f'"{user.version}"')
+        made = self._users.update(call.ctx, call.ledger_id, number, **values, if_version=_if_version(call))
+        user, position = made.thing, self._positions.tell(call, made.position)
+        return Answer(show_user(user), ETag=f'"{user.version}"', Ledger_Position=position)
 
     def delete(self, call: Call, user_id: str) -> Answer:
         """204; 409 while the user has accounts that are not closed."""
-        self._users.delete(call.ctx, call.ledger_id, path_id("user", user_id), if_version=_if_version(call))
-        return Answer(None, 204)
+        number, version = path_id("user", user_id), _if_version(call)
+        position = self._users.delete(call.ctx, call.ledger_id, number, if_version=version)
+        return Answer(None, 204, Ledger_Position=self._positions.tell(call, position))
 
 
 def _if_version(call: Call) -> int | None:

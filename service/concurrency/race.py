@@ -3,7 +3,8 @@
 Guarantees:
 
 - The first success is returned; the context of all other attempts is cancelled, and they have ended when `race` returns. So an
-  attempt must obey its context, and clean up before it ends.
+  attempt must obey its context, and clean up before it ends. Where cleaning up takes its time, `left` lets them end behind the
+  race: they count in it until they have.
 - Hedged, the next attempt starts only when those under way have neither succeeded nor failed within `hedge_after_s`, or when
   one has failed. (Dean and Barroso, The Tail at Scale, 2013, call this hedged requests.)
 - When all have failed, every error is told, in an ExceptionGroup, in the order in which they failed.
@@ -29,7 +30,9 @@ class _Outcome(Generic[T]):
     error: Exception | None
 
 
-def race(ctx: Context, *attempts: Callable[[Context], T], hedge_after_s: float | None = None) -> T:
+def race(
+    ctx: Context, *attempts: Callable[[Context], T], hedge_after_s: float | None = None, left: WaitGroup | None = None
+) -> T:
     """The first success among `attempts`, each called with a context of the race; all at once, or hedged.
 
     Raises ExceptionGroup when all have failed, the error of `ctx` when that ends first, ValueError without attempts.
@@ -38,17 +41,18 @@ def race(ctx: Context, *attempts: Callable[[Context], T], hedge_after_s: float |
         raise ValueError("a race needs at least one attempt")
     ctx.check()
     with with_cancel(ctx) as racing:
-        track = _Track(racing, attempts)
+        track = _Track(racing, attempts, left or WaitGroup())
         try:
             return track.run(hedge_after_s)
         finally:
             racing.cancel()
-            track.join()
+            if left is None:
+                track.join()
 
 
 class _Track(Generic[T]):
-    def __init__(self, ctx: Context, attempts: tuple[Callable[[Context], T], ...]) -> None:
-        self._running = WaitGroup()
+    def __init__(self, ctx: Context, attempts: tuple[Callable[[Context], T], ...], running: WaitGroup) -> None:
+        self._running = running
         self._ctx = ctx
         self._attempts = attempts
         self._started = 0

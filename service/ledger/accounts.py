@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from service.concurrency.context import Context
 from service.errors import NotFound
+from service.ledger.position import Written
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +57,10 @@ class AccountStore(Protocol):
     def create_account(
         self, ctx: Context, ledger_id: int, *, user_id: int | None, asset: str,
         min_balance: int | None, max_balance: int | None, metadata: Mapping[str, Any],
-    ) -> Account: ...
+    ) -> Written[Account]: ...
     def update_account(
         self, ctx: Context, ledger_id: int, account_id: int, changes: Mapping[str, Any], if_etag: str | None
-    ) -> Account | None: ...
+    ) -> Written[Account] | None: ...
 
 
 class Accounts:
@@ -79,7 +82,7 @@ class Accounts:
     def create(
         self, ctx: Context, ledger_id: int, *, asset: str, user_id: int | None = None,
         min_balance: int | None = 0, max_balance: int | None = None, metadata: Mapping[str, Any],
-    ) -> Account:
+    ) -> Written[Account]:
         """Open an account with balance 0. Raises NotFound for an unknown user."""
         return self._store.create_account(
             ctx, ledger_id, user_id=user_id, asset=asset, min_balance=min_balance, max_balance=max_balance, metadata=metadata
@@ -87,7 +90,7 @@ class Accounts:
 
     def update(
         self, ctx: Context, ledger_id: int, account_id: int, changes: Mapping[str, Any], *, if_etag: str | None = None
-    ) -> Account:
+    ) -> Written[Account]:
         """Change status, min_balance, max_balance or metadata; what `changes` does not name stays.
 
         Raises NotFound; VersionMismatch; Conflict when the balance forbids it, or the account is closed, which is for ever.
@@ -95,7 +98,7 @@ class Accounts:
         return self._found(self._store.update_account(ctx, ledger_id, account_id, changes, if_etag), account_id)
 
     @staticmethod
-    def _found(account: Account | None, account_id: int) -> Account:
-        if account is None:
+    def _found(found: T | None, account_id: int) -> T:
+        if found is None:
             raise NotFound(f"No account {account_id} in this ledger.")
-        return account
+        return found

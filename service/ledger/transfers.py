@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -59,10 +59,14 @@ class PostRequest:
 
 @dataclass(frozen=True, slots=True)
 class Posted:
-    """The request took effect as `transfer`; `replayed` when it had done so before under the same key."""
+    """The request took effect as `transfer`; `replayed` when it had done so before under the same key.
+
+    `position` is where the ledger stood then (see `position`).
+    """
 
     transfer: Transfer
     replayed: bool
+    position: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +128,9 @@ class TransferStore(Protocol):
 
     def find_transfer(self, ctx: Context, ledger_id: int, transfer_id: int) -> Transfer | None: ...
     def list_transfers(self, ctx: Context, ledger_id: int, wanted: Wanted, *, limit: int) -> Sequence[Transfer]: ...
+    def export_transfers(
+        self, ctx: Context, ledger_id: int, wanted: Wanted, *, batch: int
+    ) -> Generator[Sequence[Transfer], None, None]: ...
 
 
 class Transfers:
@@ -150,3 +157,9 @@ class Transfers:
     def list(self, ctx: Context, ledger_id: int, wanted: Wanted, *, limit: int = 50) -> Sequence[Transfer]:
         """Up to `limit` transfers, newest first."""
         return self._store.list_transfers(ctx, ledger_id, wanted, limit=limit)
+
+    def export(
+        self, ctx: Context, ledger_id: int, wanted: Wanted, *, batch: int
+    ) -> Generator[Sequence[Transfer], None, None]:
+        """All that are wanted, oldest first, as the ledger is at this moment, in batches; `before` does not count."""
+        return self._store.export_transfers(ctx, ledger_id, wanted, batch=batch)

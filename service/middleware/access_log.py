@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from service.concurrency.primitives import monotonic
-from service.middleware.environ import PRINCIPAL, REQUEST_ID, ExcInfo, Headers
+from service.middleware.environ import CLIENT_ADDRESS, PRINCIPAL, REQUEST_ID, ExcInfo, Headers
 
 log = logging.getLogger("ledgerd.access")
 
@@ -41,6 +41,6 @@ def _fields(environ: WSGIEnvironment, status: int, duration_s: float) -> dict[st
         "path": environ.get("PATH_INFO"),
         "status": status,
         "duration_ms": round(duration_s * 1000, 3),
-        "remote": environ.get("REMOTE_ADDR"),
+        "remote": environ.get(CLIENT_ADDRESS),
         "key_id": getattr(principal, "key_id", None),
     }

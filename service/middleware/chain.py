@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
 from wsgiref.types import WSGIApplication
 
 from service.concurrency.context import Context
 from service.middleware.access_log import access_log
 from service.middleware.authentication import authentication
 from service.middleware.body_limit import body_limit
+from service.middleware.client_address import client_address
 from service.middleware.cors import cors
 from service.middleware.deadline import deadline
 from service.middleware.environ import Middleware, Render
+from service.middleware.rate_limit import AddressBuckets, Callers, OnRefusal, Taken, rate_limit, rate_limit_headers
 from service.middleware.recovery import recovery
 from service.middleware.request_id import request_id
 from service.middleware.request_target import request_target
@@ -25,17 +28,25 @@ def chain(
     public_paths: Collection[str],
     longest_s: float,
     cors_origins: Collection[str],
+    trusted_proxies: Sequence[str],
+    take_key: Callable[[Any], Taken],
+    address_buckets: AddressBuckets,
+    on_refusal: OnRefusal = lambda _kind: None,
 ) -> WSGIApplication:
     """`app` inside all of them."""
+    callers = Callers(address_buckets, on_refusal)
     layers: list[Middleware] = [
+        client_address(trusted_proxies),
         request_id,
         access_log,
+        rate_limit_headers,
         cors(cors_origins),
         recovery(render),
         request_target,
         deadline(longest_s),
         body_limit(),
-        authentication(authenticate, public_paths),
+        authentication(authenticate, public_paths, callers),
+        rate_limit(take_key, callers, on_refusal),
     ]
     for layer in reversed(layers):
         app = layer(app)

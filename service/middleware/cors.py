@@ -12,7 +12,10 @@ _ALLOW = [
     ("Access-Control-Allow-Headers", "Authorization, Content-Type, Idempotency-Key, If-Match, Request-Timeout, X-Request-ID"),
     ("Access-Control-Max-Age", "600"),
 ]
-_EXPOSE = ("Access-Control-Expose-Headers", "ETag, Idempotency-Replayed, Location, Retry-After, X-Request-ID")
+_EXPOSE = (
+    "Access-Control-Expose-Headers",
+    "ETag, Idempotency-Replayed, Location, RateLimit, RateLimit-Policy, Retry-After, X-Request-ID",
+)
 
 
 def cors(origins: Collection[str]) -> Middleware:

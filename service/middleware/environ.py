@@ -9,7 +9,9 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 CONTEXT = "ledgerd.context"  # the request's Context
 REQUEST_ID = "ledgerd.request_id"  # str
 CLIENT_LEFT = "ledgerd.client_left"  # the server's: register a function to be called when the client leaves; unregisters
+CLIENT_ADDRESS = "ledgerd.client_address"  # str: who really sends it, behind trusted proxies as well
 PRINCIPAL = "ledgerd.principal"  # who sends it; set by authentication
+RATE_LIMIT = "ledgerd.rate_limit"  # the key's Limit, and the nanoseconds until its bucket is full
 ROUTE = "ledgerd.route"  # the template of the route that answers, such as /api/users/<user_id>
 
 Middleware = Callable[[WSGIApplication], WSGIApplication]

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -25,6 +24,7 @@ from service.concurrency.clock import Clock
 from service.concurrency.context import Context, background
 from service.concurrency.pool import WorkerPool
 from service.concurrency.primitives import Lock, Parking
+from service.repository.connect import shut
 
 log = logging.getLogger(__name__)
 
@@ -127,13 +127,8 @@ class Watch:
             if not self._quiet and not self._conn.closed:
                 log.warning("the server answers neither a statement nor its cancelling: the connection is cut")
                 self.was_cut = True
-                end = socket.socket(fileno=self._conn.pgconn.socket)
-                try:
-                    end.shutdown(socket.SHUT_RDWR)
-                except OSError:
+                if not shut(self._conn):
                     log.info("a connection that was to be cut was broken already")
-                finally:
-                    end.detach()
 
     def _settle(self) -> None:
         """Let a request to cancel that is still on its way hit an empty query instead of the next user's."""

@@ -6,6 +6,7 @@ for hours. So data that is not acknowledged in time ends it, and an idle one is 
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Self
@@ -68,6 +69,18 @@ def connect(conninfo: str, **parameters: str) -> Iterator[Connection[tuple[Any, 
         yield conn
     finally:
         conn.close()
+
+
+def shut(conn: Connection[Any]) -> bool:
+    """End a connection under its user's hands, who waits for an answer that does not come; False if it was broken already."""
+    end = socket.socket(fileno=conn.pgconn.socket)
+    try:
+        end.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        return False
+    finally:
+        end.detach()
+    return True
 
 
 def server_limits(conninfo: str) -> tuple[int, int]:

@@ -9,15 +9,16 @@ from psycopg.rows import args_row
 
 from service.concurrency.context import Context
 from service.ledger.entries import BalanceAt, Entry, Stretch
-from service.repository.pool import Pool
+from service.repository.pool import PgConnection
 from service.repository.queries import Queries
+from service.repository.reader import Reader
 
 
 class EntryRepository:
     """Implements `ledger.entries.EntryStore`."""
 
-    def __init__(self, pool: Pool, queries: Queries) -> None:
-        self._pool = pool
+    def __init__(self, reader: Reader, queries: Queries) -> None:
+        self._reader = reader
         self._balance_at = queries.take("find_balance_at")
         self._down = queries.take("list_entries_down")
         self._up = queries.take("list_entries_up")
@@ -32,18 +33,20 @@ class EntryRepository:
             "after": stretch.after, "before": stretch.before, "since": stretch.since, "until": stretch.until,
             "debits": stretch.direction != "credit", "credits": stretch.direction != "debit",
         }
-        with self._pool.connection(ctx) as conn, conn.cursor(row_factory=args_row(Entry)) as cursor:
-            query = self._down if newest_first else self._up
-            found = cursor.execute(query, where, prepare=True).fetchall()
+        query = self._down if newest_first else self._up
+
+        def read(conn: PgConnection) -> Sequence[Entry] | None:
+            found = conn.cursor(row_factory=args_row(Entry)).execute(query, where, prepare=True).fetchall()
             if not found and conn.execute(self._exists, where).fetchone() is None:
                 return None
             return found
+
+        return self._reader.read(ctx, read)
 
     def find_balance_at(
         self, ctx: Context, ledger_id: int, account_id: int, at: datetime
     ) -> tuple[BalanceAt, bool] | None:
         """The balance at `at`, and whether that is still to come; None when there is no such account."""
         where = {"ledger_id": ledger_id, "account_id": account_id, "at": at}
-        with self._pool.connection(ctx) as conn:
-            row = conn.execute(self._balance_at, where, prepare=True).fetchone()
+        row = self._reader.read(ctx, lambda conn: conn.execute(self._balance_at, where, prepare=True).fetchone())
         return None if row is None else (BalanceAt(*row[:3]), row[3])

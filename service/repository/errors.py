@@ -10,6 +10,7 @@ from service.errors import Conflict, DeadlineExceeded, FieldError, Internal, Led
 
 _CONSTRAINTS: dict[str, tuple[type[LedgerdError], str, str]] = {
     "users_email_key": (Conflict, "email", "Another user of this ledger has this email."),
+    "ledgers_name_key": (Conflict, "name", "Another ledger has this name."),
     "accounts_user_fkey": (NotFound, "user_id", "No such user in this ledger."),
     "accounts_floor": (Conflict, "min_balance", "The available balance is below this min_balance."),
     "accounts_ceiling": (Conflict, "max_balance", "The balance is above this max_balance."),

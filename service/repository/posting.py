@@ -97,7 +97,7 @@ def _texts(values: Sequence[str | None]) -> str | None:
 
 
 def _outcome(request: PostRequest, row: tuple[Any, ...]) -> Outcome:
-    verdict, replayed, transfer_id, asset, from_version, to_version, from_balance, to_balance, created_at = row
+    verdict, replayed, transfer_id, asset, from_version, to_version, from_balance, to_balance, created_at, position = row
     if transfer_id is None:
         code, _, field = verdict.partition(" ")
         return Refused(code, field)
@@ -105,4 +105,4 @@ def _outcome(request: PostRequest, row: tuple[Any, ...]) -> Outcome:
         transfer_id, request.from_account_id, request.to_account_id, request.amount, asset, request.reference,
         request.metadata or {}, from_version, to_version, from_balance, to_balance, created_at,
     )
-    return Posted(transfer, replayed)
+    return Posted(transfer, replayed, position)

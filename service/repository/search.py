@@ -12,8 +12,9 @@ from service.ledger.accounts import Account
 from service.ledger.search import KINDS, Found, Hit, Kind, Rank
 from service.ledger.transfers import Transfer
 from service.ledger.users import User
-from service.repository.pool import PgConnection, Pool
+from service.repository.pool import PgConnection
 from service.repository.queries import Queries
+from service.repository.reader import Reader
 
 _THINGS: dict[Kind, type[User] | type[Account] | type[Transfer]] = {"user": User, "account": Account, "transfer": Transfer}
 
@@ -21,15 +22,16 @@ _THINGS: dict[Kind, type[User] | type[Account] | type[Transfer]] = {"user": User
 class SearchRepository:
     """Implements `ledger.search.SearchStore`."""
 
-    def __init__(self, pool: Pool, queries: Queries) -> None:
-        self._pool = pool
+    def __init__(self, reader: Reader, queries: Queries) -> None:
+        self._reader = reader
         self._words = queries.take("search_words")
         self._references = queries.take("search_references")
         self._by_ids: dict[Kind, str] = {kind: queries.take(f"search_{kind}s_by_ids") for kind in KINDS}
 
     def search(self, ctx: Context, ledger_id: int, text: str, *, number: int | None, limit: int) -> Sequence[Found]:
         """See the Protocol. One connection, a statement for words, one for references, and one a kind for what was found."""
-        with self._pool.connection(ctx) as conn:
+
+        def read(conn: PgConnection) -> Sequence[Found]:
             hits = self._hits(conn, {"ledger_id": ledger_id, "text": text, "limit": limit})
             if number is not None:
                 hits += [Hit(kind, number, Rank.ID) for kind in KINDS]
@@ -39,6 +41,8 @@ class SearchRepository:
                 for kind in KINDS
                 for thing in self._things(conn, kind, ledger_id, [hit for hit in best if hit[0] == kind])
             ]
+
+        return self._reader.read(ctx, read)
 
     def _hits(self, conn: PgConnection, asked: dict[str, Any]) -> list[Hit]:
         words = conn.execute(self._words, asked, prepare=True).fetchall()

@@ -10,6 +10,7 @@ from gunicorn.app.base import BaseApplication
 
 from service.config import MOST_CONNECTIONS, Config
 from service.errors import ConfigurationError
+from service.limits.folder import make_run_folder
 from service.server.arbiter import LedgerArbiter
 from service.server.connection import KEEPALIVE_S
 from service.telemetry.logging import configure_logging
@@ -30,6 +31,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         config = Config.from_env(self._env)
         if config.database_url is None:
             raise ConfigurationError("DATABASE_URL is not set; `ledgerd serve` brings a database along")
+        make_run_folder(config.run_dir)
         return config
 
     def run(self) -> None:

@@ -22,6 +22,7 @@ from service.concurrency.context import background, with_timeout
 from service.concurrency.primitives import Parking, monotonic
 from service.config import Config, default_data_dir
 from service.errors import ConfigurationError
+from service.ledger.grants import Grant
 from service.repository.connect import server_limits
 from service.repository.embedded import EmbeddedPostgres, die_with_parent
 from service.repository.migrate import migrate
@@ -167,8 +168,8 @@ def _check_connections(config: Config, url: str) -> None:
 def too_many_connections(config: Config, granted: int) -> str:
     """The sentence for pools that are larger together than what the server grants."""
     return (
-        f"LEDGERD_WORKERS={config.workers} × LEDGERD_DB_MAX_OPEN={config.db_max_open} is {config.connections} connections,"
-        f" but the server grants {granted}: lower one of them, or raise its max_connections"
+        f"LEDGERD_WORKERS={config.workers} × (LEDGERD_DB_MAX_OPEN={config.db_max_open} + 1) is {config.connections}"
+        f" connections, but the server grants {granted}: lower one of them, or raise its max_connections"
     )
 
 
@@ -176,9 +177,9 @@ def _first_key(config: Config, url: str, say: Callable[[str], None]) -> Path:
     """On a database without any key, make an admin key of ledger `main` and keep it in a file; returns where that is."""
     path = config.data_dir / "admin.key"
     with open_keys(url) as keys, with_timeout(background(), config.timeout_s) as ctx:
-        if keys.list(ctx):
+        if keys.list_all(ctx):
             return path
-        token, _ = keys.create(ctx, ledger=FIRST_LEDGER, scopes=["admin"], name="first admin key")
+        token = keys.create(ctx, Grant(scopes=("admin",), name="first admin key"), ledger=FIRST_LEDGER).token
     path.unlink(missing_ok=True)
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
         file.write(token + "\n")

@@ -24,7 +24,7 @@ ORDER BY id LIMIT %(limit)s;
 INSERT INTO accounts (ledger_id, user_id, asset, min_balance, max_balance, metadata)
 VALUES (%(ledger_id)s, %(user_id)s, %(asset)s, %(min_balance)s, %(max_balance)s, %(metadata)s)
 RETURNING id, user_id, asset, balance, held, min_balance, max_balance, status, version, settings_version, metadata,
-          created_at, updated_at;
+          created_at, updated_at, pg_current_xact_id()::text::bigint;
 
 -- name: update_account
 UPDATE accounts
@@ -32,4 +32,4 @@ SET status = %(status)s, min_balance = %(min_balance)s, max_balance = %(max_bala
     settings_version = settings_version + 1, updated_at = greatest(updated_at, clock_timestamp())
 WHERE ledger_id = %(ledger_id)s AND id = %(account_id)s
 RETURNING id, user_id, asset, balance, held, min_balance, max_balance, status, version, settings_version, metadata,
-          created_at, updated_at;
+          created_at, updated_at, pg_current_xact_id()::text::bigint;

@@ -1,5 +1,5 @@
 -- name: post_transfers
-SELECT * FROM post_transfers(
+SELECT *, pg_current_xact_id()::text::bigint FROM post_transfers(
     %(ledgers)s::bigint[], %(accounts)s::bigint[], %(key_ledgers)s::bigint[], %(keys)s::text[],
     %(from)s::int[], %(to)s::int[], %(amount)s::bigint[], %(asset)s::text[], %(if_version)s::bigint[],
     %(key)s::int[], %(fingerprint)s::bytea[], %(reference)s::text[], %(metadata)s::text[]
@@ -57,3 +57,38 @@ FROM (
      ORDER BY to_version DESC LIMIT %(limit)s)
 ) AS entry
 ORDER BY version DESC LIMIT %(limit)s;
+
+-- name: export_transfers
+SELECT id, from_account_id, to_account_id, amount, asset, reference, coalesce(metadata, '{}'), from_version, to_version,
+       from_balance, to_balance, created_at
+FROM transfers WHERE ledger_id = %(ledger_id)s
+ORDER BY id;
+
+-- name: export_transfers_by_time
+SELECT id, from_account_id, to_account_id, amount, asset, reference, coalesce(metadata, '{}'), from_version, to_version,
+       from_balance, to_balance, created_at
+FROM transfers
+WHERE ledger_id = %(ledger_id)s
+  AND created_at >= coalesce(%(since)s::timestamptz, '-infinity') AND created_at < coalesce(%(until)s::timestamptz, 'infinity')
+ORDER BY created_at, id;
+
+-- name: export_transfers_by_reference
+SELECT id, from_account_id, to_account_id, amount, asset, reference, coalesce(metadata, '{}'), from_version, to_version,
+       from_balance, to_balance, created_at
+FROM transfers
+WHERE ledger_id = %(ledger_id)s AND lower(reference) = lower(%(reference)s) AND reference = %(reference)s
+  AND (%(account_id)s::bigint IS NULL OR %(account_id)s IN (from_account_id, to_account_id))
+  AND created_at >= coalesce(%(since)s::timestamptz, '-infinity') AND created_at < coalesce(%(until)s::timestamptz, 'infinity')
+ORDER BY id;
+
+-- name: export_transfers_of_account
+SELECT id, from_account_id, to_account_id, amount, asset, reference, coalesce(metadata, '{}'), from_version, to_version,
+       from_balance, to_balance, created_at
+FROM (
+    SELECT from_version AS version, * FROM transfers WHERE ledger_id = %(ledger_id)s AND from_account_id = %(account_id)s
+    UNION ALL
+    SELECT to_version AS version, * FROM transfers WHERE ledger_id = %(ledger_id)s AND to_account_id = %(account_id)s
+) AS entry
+WHERE version > coalesce(entries_before(%(ledger_id)s, %(account_id)s, %(since)s::timestamptz), 0)
+  AND version <= coalesce(entries_before(%(ledger_id)s, %(account_id)s, %(until)s::timestamptz), 9223372036854775807)
+ORDER BY version;

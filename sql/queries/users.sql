@@ -18,12 +18,12 @@ ORDER BY id LIMIT %(limit)s;
 -- name: create_user
 INSERT INTO users (ledger_id, name, email, metadata)
 VALUES (%(ledger_id)s, %(name)s, %(email)s, %(metadata)s)
-RETURNING id, name, email, metadata, version, created_at, updated_at;
+RETURNING id, name, email, metadata, version, created_at, updated_at, pg_current_xact_id()::text::bigint;
 
 -- name: update_user
 UPDATE users SET name = %(name)s, email = %(email)s, metadata = %(metadata)s, version = version + 1, updated_at = now()
 WHERE ledger_id = %(ledger_id)s AND id = %(user_id)s
-RETURNING id, name, email, metadata, version, created_at, updated_at;
+RETURNING id, name, email, metadata, version, created_at, updated_at, pg_current_xact_id()::text::bigint;
 
 -- name: has_open_accounts
 SELECT EXISTS (
@@ -31,4 +31,5 @@ SELECT EXISTS (
 );
 
 -- name: delete_user
-DELETE FROM users WHERE ledger_id = %(ledger_id)s AND id = %(user_id)s;
+DELETE FROM users WHERE ledger_id = %(ledger_id)s AND id = %(user_id)s
+RETURNING pg_current_xact_id()::text::bigint;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import psycopg
@@ -32,12 +33,74 @@ def test_a_key_is_made_listed_and_revoked(served: Serve) -> None:
     client.close()
 
 
+def test_a_key_is_given_limits_and_rotated(served: Serve) -> None:
+    """Everything that the key is given is listed; `key rotate` prints the key that follows, and says when the old one ends."""
+    made = served.command(
+        "key", "create", "--ledger", "shop", "--scopes", "accounts:read,write", "--name", "till", "--expires-in", "30d",
+        "--rate", "100", "--burst", "20",
+    )
+    assert made.returncode == 0, made.stderr
+    key_id = made.stdout.split("_")[1]
+    (row,) = json.loads(served.command("key", "list", "--json", "--ledger", "shop").stdout)
+    assert (row["id"], row["rate_per_s"], row["burst"], row["last_used_at"]) == (key_id, 100, 20, None)
+    assert datetime.fromisoformat(row["expires_at"]) > datetime.fromisoformat(row["created_at"]) + timedelta(days=29)
+
+    rotated = served.command("key", "rotate", made.stdout.strip(), "--overlap", "1h")
+    assert rotated.returncode == 0, rotated.stderr
+    follower = rotated.stdout.split("_")[1]
+    assert f"{key_id} is followed by {follower}, and ends at " in rotated.stderr
+    for token in (made.stdout.strip(), rotated.stdout.strip()):
+        client = HttpClient(served.port, token)
+        assert client.call("GET", "/api/users").status == 200
+        client.close()
+    table = served.command("key", "list", "--ledger", "shop").stdout.splitlines()
+    assert table[0].split() == [
+        "ID", "LEDGER", "SCOPES", "CREATED_AT", "EXPIRES_AT", "LAST_USED_AT", "REVOKED_AT", "REPLACED_BY", "NAME"
+    ]
+    assert [line.split()[0] for line in table[1:]] == [key_id, follower]
+
+    again = served.command("key", "rotate", key_id)
+    assert again.returncode == 1
+    assert f"rotate {follower}, which follows it" in again.stderr
+
+
+def test_a_key_for_accounts_that_there_are_not_is_not_made(served: Serve) -> None:
+    """Nor is its ledger."""
+    done = served.command("key", "create", "--ledger", "shop", "--scopes", "write", "--debit", "7")
+    assert done.returncode == 1
+    assert "no such account in the key's ledger: 7" in done.stderr
+    assert json.loads(served.command("ledger", "list", "--json").stdout) == []
+
+
+def test_ledgers_are_made_and_listed(served: Serve) -> None:
+    """`ledger create` prints the id; a taken name is an error."""
+    made = served.command("ledger", "create", "shop")
+    assert (made.returncode, made.stdout) == (0, "1\n")
+    (row,) = json.loads(served.command("ledger", "list", "--json").stdout)
+    assert (row["id"], row["name"]) == (1, "shop")
+    assert "shop" in served.command("ledger", "list").stdout
+    unknown = served.command("key", "list", "--ledger", "shup")
+    assert (unknown.returncode, unknown.stdout) == (1, "")
+    assert "No ledger 'shup'" in unknown.stderr
+    again = served.command("ledger", "create", "shop")
+    assert (again.returncode, again.stdout) == (1, "")
+    assert "Another ledger has this name." in again.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
         (["key", "create", "--ledger", "Shop", "--scopes", "read"], "expected 1 to 63 of a-z"),
         (["key", "create", "--ledger", "shop", "--scopes", "all"], "unknown scope 'all'; choose from read, write, admin"),
         (["key", "create", "--ledger", "shop"], "required: --scopes"),
+        (["key", "create", "--ledger", "shop", "--scopes", "read", "--expires-in", "30"], "such as 30d; from 1s to 3650d"),
+        (["key", "create", "--ledger", "shop", "--scopes", "read", "--expires-in", "1w"], "'1w': expected a whole number"),
+        (["key", "create", "--ledger", "shop", "--scopes", "read", "--expires-in", "0s"], "from 1s"),
+        (["key", "create", "--ledger", "shop", "--scopes", "read", "--debit", "1,x"], "such as 12,15"),
+        (["key", "create", "--ledger", "shop", "--scopes", "read", "--rate", "0"], "expected a whole number from 1 to"),
+        (["key", "create", "--ledger", "shop", "--scopes", "read", "--burst", "1.5"], "expected a whole number from 1 to"),
+        (["key", "rotate", "0123456789ab", "--overlap", "31d"], "such as 24h; from 0s to 30d"),
+        (["ledger", "create", "My Shop"], "expected 1 to 63 of a-z"),
         (["sing"], "invalid choice: 'sing'"),
         ([], "required: COMMAND"),
     ],

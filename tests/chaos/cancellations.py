@@ -25,6 +25,7 @@ from collections import Counter
 from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import psycopg
 
@@ -77,7 +78,9 @@ class Run:
         self.left = Left()
         self._url, self._key, self._number = database_url, key, number
         url = f"{database_url}&application_name={NAME}"
-        config = Config(database_url=url, data_dir=Path("/nonexistent"), db_max_open=MOST_OPEN, db_min_idle=2)
+        self._run_dir = TemporaryDirectory(prefix="ledgerd-run-")
+        folders = {"data_dir": Path("/nonexistent"), "run_dir": Path(self._run_dir.name)}
+        config = Config(database_url=url, **folders, db_max_open=MOST_OPEN, db_min_idle=2)
         self._app = Application(config).open()
         self._numbers = count(1)
         self._counted: Counter[str] = Counter()
@@ -107,6 +110,7 @@ class Run:
             self.left.sessions = _eventually(lambda: _sessions(db) - size, 10)
         self.left.answers = dict(self._counted)
         assert self._app.close(10) == []
+        self._run_dir.cleanup()
         return self.left
 
     def _fill_pool(self) -> None:

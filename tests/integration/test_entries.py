@@ -15,6 +15,7 @@ from service.ledger.entries import BalanceAt, Entries, Entry, Stretch
 from service.repository.entries import EntryRepository
 from service.repository.pool import Pool
 from service.repository.queries import Queries, sql_folder
+from service.repository.reader import Reader
 
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 COUNT = 40
@@ -34,7 +35,8 @@ def entries(pool: Pool, db: psycopg.Connection) -> Entries:
         (BEGAN, COUNT),
     )
     db.execute("UPDATE accounts SET version = %s WHERE id < 3", (COUNT,))
-    return Entries(EntryRepository(pool, Queries(sql_folder() / "queries")))
+    queries = Queries(sql_folder() / "queries")
+    return Entries(EntryRepository(Reader(pool, queries), queries))
 
 
 def stored(entries: Entries) -> list[Entry]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psycopg
 
-from service.repository.migrate import migrate
+from service.repository.migrate import find_migrations, migrate
 from service.repository.queries import sql_folder
 from service.server.exit_status import ExitStatus
 from tests.conftest import TestServer
@@ -22,7 +22,8 @@ from tests.serving import ledgerd, wait_until
 def test_ready_comes_with_the_last_migration_and_not_before(start: Callable[..., Web], empty_database_url: str) -> None:
     """STATUS says what is missing; connections wait meanwhile; then READY=1 once, and the stop is told."""
     web = start(DATABASE_URL=empty_database_url)
-    web.wait_log("The database lacks migrations [1, 2, 3]: run `ledgerd migrate`.", times=2)
+    versions = [migration.version for migration in find_migrations(sql_folder() / "migrations")]
+    web.wait_log(f"The database lacks migrations {versions}: run `ledgerd migrate`.", times=2)
     wait_until(lambda: "lacks migrations" in web.notify.status, 30)
     assert web.notify.states == []
     assert int(web.notify.messages[0]["EXTEND_TIMEOUT_USEC"]) > 60_000_000

@@ -74,7 +74,7 @@ class Web:
         self._log = folder / f"web-{next(_numbers)}.log"
         env = {
             "LEDGERD_BIND": f"127.0.0.1:{self.port}", "LEDGERD_WORKERS": "2", "LEDGERD_DB_MAX_OPEN": "4",
-            "LEDGERD_DB_MIN_IDLE": "1", "NOTIFY_SOCKET": notify.path, **settings,
+            "LEDGERD_DB_MIN_IDLE": "1", "NOTIFY_SOCKET": notify.path, "LEDGERD_RUN_DIR": str(folder / "run"), **settings,
         }
         command, fds = [*LEDGERD, "web"], ()
         if listener is not None:

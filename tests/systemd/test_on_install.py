@@ -49,6 +49,7 @@ def test_the_data_outlives_an_uninstall(machine: Machine, bundle: Path) -> None:
     assert left == ""
     assert not (machine.root / "opt/ledgerd").exists()
     assert not (machine.root / "usr/local/bin/ledgerd").exists()
+    assert machine.run("test", "-e", "/run/ledgerd", check=False).returncode == 1
     ledgerd.tool(bundle, "install")
     with closing(ledgerd.client()) as client:
         assert client.call("GET", f"/api/accounts/{account}").status == 200

@@ -57,6 +57,20 @@ def test_a_killed_worker_is_replaced(ledgerd: Installed) -> None:
     assert machine.main_pid(ledgerd.web) == before
 
 
+def test_the_rate_limits_outlive_a_restart(ledgerd: Installed) -> None:
+    """One file, of ledgerd alone, which the next processes take up; so a restart gives nobody a new burst."""
+    machine = ledgerd.machine
+    file = ("stat", "--format=%i %U %a", "/run/ledgerd/limits")
+    before = machine.run(*file).stdout.split()
+    assert before[1:] == ["ledgerd", "600"]
+    assert machine.run("stat", "--format=%U %a", "/run/ledgerd").stdout.split() == ["ledgerd", "700"]
+    machine.run("systemctl", "stop", ledgerd.web)
+    assert machine.run(*file).stdout.split() == before
+    machine.run("systemctl", "start", ledgerd.web)
+    ledgerd.wait_ready()
+    assert machine.run(*file).stdout.split() == before
+
+
 @pytest.mark.slow
 def test_a_hanging_main_process_is_noticed(ledgerd: Installed) -> None:
     """SIGSTOP of the arbiter: no sign of life, so systemd ends it and starts another."""

@@ -66,6 +66,18 @@ def test_it_serves_over_tls_and_http2(proxy: Proxy) -> None:
     assert done.stdout.splitlines()[-1] == "2 200", done.stderr
 
 
+def test_the_log_has_the_client_and_not_nginx(proxy: Proxy, ledgerd: Installed) -> None:
+    """As the settings of a new host trust nginx, and nginx passes on whom it sees and not what it is told."""
+    claim = ("--header", "X-Forwarded-For: 203.0.113.1", "--header", "X-Request-ID: who-is-it")
+    assert proxy.curl("--interface", "127.0.0.2", *claim).returncode == 0
+
+    def logged() -> list[str]:
+        return [line for line in ledgerd.machine.journal(ledgerd.web).splitlines() if '"who-is-it"' in line]
+
+    wait_until(logged, 30)
+    assert '"remote": "127.0.0.2"' in logged()[-1]
+
+
 def test_another_name_is_refused(proxy: Proxy) -> None:
     """Neither in the TLS handshake nor in the Host header; there is no answer to learn from."""
     assert "handshake" in (said := proxy.curl(name="other.example.com").stderr) or "unrecognized name" in said

@@ -10,6 +10,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from service.repository.migrate import find_migrations
+from service.repository.queries import sql_folder
 from tests.invariants import check_invariants
 from tests.systemd.bundles import cut_version
 from tests.systemd.conftest import ROUNDS
@@ -17,6 +19,7 @@ from tests.systemd.installed import WEB, Installed
 from tests.systemd.load import Load
 
 RATE = 500.0
+NEXT = f"{len(find_migrations(sql_folder() / 'migrations')) + 1:04}"  # the number of a migration that comes after all
 
 
 def check_books(ledgerd: Installed, told: dict[str, int]) -> None:
@@ -58,8 +61,8 @@ BROKEN = {
         ["ledgerd@", "No module named 'no_such_module'"],
     ),
     "its migration fails": (
-        {"service/sql/migrations/0004_broken.sql": lambda _: "SELECT 1 / 0;\n"},
-        ["ledgerd-migrate@", "migration 0004 (broken) failed: division by zero"],
+        {f"service/sql/migrations/{NEXT}_broken.sql": lambda _: "SELECT 1 / 0;\n"},
+        ["ledgerd-migrate@", f"migration {NEXT} (broken) failed: division by zero"],
     ),
     "it never becomes ready": (
         {"service/repository/health.py": lambda text: text.replace("if missing := sorted", "if missing := [9999] + sorted")},

@@ -45,7 +45,7 @@ class ModelStore:
                 told.row, request.from_account_id, request.to_account_id, request.amount, row.asset, None, {},
                 row.from_version, row.to_version, row.from_balance, row.to_balance, NOW,
             )
-            outcomes.append(Posted(transfer, told.replayed))
+            outcomes.append(Posted(transfer, told.replayed, 1))
         if self.after:
             self.after.pop(0)(requests)
         return outcomes

@@ -28,6 +28,10 @@ def test_nothing_set_is_a_good_configuration() -> None:
         ("LEDGERD_BIND", "127.0.0.1:99999"), ("LEDGERD_BIND", "127.0.0.1:"), ("LEDGERD_LOG_LEVEL", "loud"),
         ("DATABASE_URL", "mysql://host/x"), ("DATABASE_URL", "host=x"), ("DATABASE_URL", "postgresql://[x"),
         ("LEDGERD_CORS_ORIGINS", "https://a.example ftp://b.example"), ("LEDGERD_POSTING_QUEUE", "0"),
+        ("LEDGERD_TRUSTED_PROXIES", "10.0.0.1/8"), ("LEDGERD_TRUSTED_PROXIES", "127.0.0.1 proxy.example"),
+        ("LEDGERD_RATE_LIMIT", "0"), ("LEDGERD_RATE_LIMIT", "1000001"), ("LEDGERD_RATE_LIMIT", "1e3"),
+        ("LEDGERD_RATE_BURST", "0"), ("LEDGERD_RATE_BURST", "1.5"), ("LEDGERD_ADDRESS_RATE_LIMIT", "x"),
+        ("LEDGERD_ADDRESS_RATE_BURST", "-1"),
     ],
 )
 def test_a_wrong_setting_is_named(name: str, value: str) -> None:
@@ -55,6 +59,24 @@ def test_a_secret_can_be_a_file(tmp_path: Path) -> None:
     (tmp_path / "database_url").write_bytes(b"\xff")
     with pytest.raises(ConfigurationError, match=r"credential .* cannot be read"):
         Config.from_env(env)
+
+
+def test_a_burst_follows_its_rate() -> None:
+    """A second's worth for a key and two for an address, at least one; unless it is set."""
+    config = Config.from_env({"LEDGERD_RATE_LIMIT": "2.5", "LEDGERD_ADDRESS_RATE_LIMIT": "0.1"})
+    assert (config.rate_limit, config.rate_burst) == (2.5, 3)
+    assert (config.address_rate_limit, config.address_rate_burst) == (0.1, 1)
+    assert Config.from_env({"LEDGERD_RATE_LIMIT": "10", "LEDGERD_RATE_BURST": "500"}).rate_burst == 500
+    assert Config.from_env({}).rate_burst == Config.rate_burst
+    assert Config.from_env({}).address_rate_burst == Config.address_rate_burst
+
+
+def test_where_processes_meet(tmp_path: Path) -> None:
+    """The setting, else the folder that systemd makes, else one in the data directory."""
+    env = {"LEDGERD_DATA_DIR": str(tmp_path)}
+    assert Config.from_env(env).run_dir == tmp_path / "run"
+    assert Config.from_env({**env, "RUNTIME_DIRECTORY": "/run/a:/run/b"}).run_dir == Path("/run/a")
+    assert Config.from_env({**env, "RUNTIME_DIRECTORY": "/run/a", "LEDGERD_RUN_DIR": "/run/c"}).run_dir == Path("/run/c")
 
 
 @pytest.mark.parametrize(

@@ -1,173 +1,172 @@
-"""API keys: checked in constant time, kept for a second, revoked soon."""
+"""API keys are made, rotated and revoked; bundles of scopes stand for fine ones."""
 
 from __future__ import annotations
 
 import hashlib
-import threading
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from service.concurrency.context import Context, background, with_cancel
-from service.errors import ClientClosedRequest, LedgerdError, NotFound, Unauthenticated, Unavailable
-from service.ledger import keys as module
-from service.ledger.keys import KEPT_S, ApiKey, Keys, Principal
+from service.concurrency.context import Context, background
+from service.errors import Conflict, Forbidden, InvalidInput, NotFound
+from service.ledger.grants import Grant
+from service.ledger.keys import ApiKey, Keys, Token
+from service.ledger.principal import Principal
 from service.ledger.scopes import expand
-from tests.serving import wait_until
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+ADMIN = Principal(7, "giver", expand(["admin"]))
 
 
 class Table:
-    """The keys of a KeyStore in a dictionary; counts how often it is asked."""
+    """A KeyStore in a dictionary, on a clock that stands still."""
 
     def __init__(self) -> None:
         self.rows: dict[str, ApiKey] = {}
-        self.asked = 0
+        self.hashes: list[bytes] = []
 
-    def find_keys(self, ctx: Context, key_id: str) -> Sequence[ApiKey]:
-        self.asked += 1
-        return [self.rows[key_id]] if key_id in self.rows else []
+    def find_time(self, ctx: Context) -> datetime:
+        return NOW
 
-    def list_keys(self, ctx: Context) -> Sequence[ApiKey]:
+    def find_key(self, ctx: Context, key_id: str, ledger_id: int | None) -> ApiKey | None:
+        row = self.rows.get(key_id)
+        return row if row is not None and ledger_id in (None, row.ledger_id) else None
+
+    def list_keys(self, ctx: Context, ledger: int | str, *, after: int, limit: int) -> Sequence[ApiKey]:
+        return [row for row in self.rows.values() if ledger in (row.ledger, row.ledger_id) and row.number > after][:limit]
+
+    def list_all_keys(self, ctx: Context, ledger: str | None) -> Sequence[ApiKey]:
         return list(self.rows.values())
 
     def create_key(
-        self, ctx: Context, *, ledger: str, key_id: str, name: str, secret_hash: bytes, scopes: Sequence[str]
-    ) -> bool:
-        now = datetime(2026, 1, 1, tzinfo=UTC)
-        self.rows[key_id] = ApiKey(7, ledger, key_id, name, secret_hash, tuple(scopes), now, None)
-        return True
+        self, ctx: Context, ledger: int | str, token: Token, grant: Grant, *, make_ledger: bool
+    ) -> tuple[ApiKey, bool]:
+        row = ApiKey(
+            ledger if isinstance(ledger, int) else 8, str(ledger), token.key_id, len(self.rows) + 1, grant.name, grant.scopes,
+            grant.debit_accounts, grant.rate_per_s, grant.burst, NOW, grant.expires_at, None, None, None,
+        )
+        self.rows[row.id] = row
+        self.hashes.append(token.secret_hash)
+        return row, make_ledger
 
-    def revoke_key(self, ctx: Context, key_id: str) -> bool:
-        if key_id in self.rows:
-            self.rows[key_id] = replace(self.rows[key_id], revoked_at=datetime(2026, 1, 2, tzinfo=UTC))
-        return key_id in self.rows
+    def replace_key(self, ctx: Context, old: ApiKey, token: Token, grant: Grant, overlap_s: int) -> ApiKey | None:
+        if old.revoked_at is not None or (old.expires_at is not None and old.expires_at <= NOW):
+            return None
+        ends = NOW + timedelta(seconds=overlap_s)
+        self.rows[old.id] = replace(old, replaced_by=token.key_id, expires_at=min(old.expires_at or ends, ends))
+        return self.create_key(ctx, old.ledger_id, token, grant, make_ledger=False)[0]
+
+    def revoke_key(self, ctx: Context, key_id: str, ledger_id: int | None) -> bool:
+        if (row := self.find_key(ctx, key_id, ledger_id)) is not None:
+            self.rows[key_id] = replace(row, revoked_at=row.revoked_at or NOW)
+        return row is not None
 
 
-class Clock:
-    """A clock that is turned by hand."""
+def test_only_the_hash_of_a_secret_is_stored() -> None:
+    """The token is shown to whoever makes the key, and nowhere else."""
+    table = Table()
+    made = Keys(table).create(background(), Grant(scopes=("read",)), ledger="main")
+    kind, key_id, secret = made.token.split("_")
+    assert (kind, key_id, len(secret)) == ("ldg", made.key.id, 64)
+    assert table.hashes == [hashlib.sha256(secret.encode()).digest()]
+    assert secret not in repr(made.key)
 
-    now = 0.0
 
-    def __call__(self) -> float:
-        return self.now
+def test_a_key_makes_keys_of_its_own_ledger() -> None:
+    """Only an operator names another."""
+    keys = Keys(Table())
+    assert keys.create(background(), Grant(scopes=("read",)), by=ADMIN).key.ledger_id == 7
+    with pytest.raises(Forbidden) as caught:
+        keys.create(background(), Grant(scopes=("read",)), by=ADMIN, ledger="shop")
+    assert [problem.field for problem in caught.value.fields] == ["ledger"]
+    operator = replace(ADMIN, scopes=expand(["operator"]))
+    assert keys.create(background(), Grant(scopes=("admin",)), by=operator, ledger="shop").key.ledger == "shop"
 
 
-def test_a_key_tells_its_ledger_and_scopes() -> None:
-    """Only the hash of the secret is stored."""
+def test_a_refused_key_is_not_made() -> None:
+    """The rule is checked before anything is stored."""
+    table = Table()
+    with pytest.raises(Forbidden):
+        Keys(table).create(background(), Grant(scopes=("operator",)), by=ADMIN)
+    assert table.rows == {}
+
+
+def test_a_lifetime_begins_now_by_the_databases_clock() -> None:
+    """And it is bounded."""
+    keys = Keys(Table())
+    made = keys.create(background(), Grant(scopes=("read",)), ledger="main", lifetime_s=90)
+    assert made.key.expires_at == NOW + timedelta(seconds=90)
+    for wrong in (NOW, NOW - timedelta(days=1), NOW + timedelta(days=4000)):
+        with pytest.raises(InvalidInput) as caught:
+            keys.create(background(), Grant(scopes=("read",), expires_at=wrong), ledger="main")
+        assert [problem.field for problem in caught.value.fields] == ["expires_at"]
+
+
+def test_a_rotated_key_is_followed_by_its_like() -> None:
+    """The new one is given the same, and lives as long again; the old one ends after the overlap."""
     table = Table()
     keys = Keys(table)
-    token, _ = keys.create(background(), ledger="main", scopes=["read"])
-    assert keys.authenticate(background(), token) == Principal(7, token.split("_")[1], expand(["read"]))
-    (row,) = table.rows.values()
-    assert row.secret_hash == hashlib.sha256(token.split("_")[2].encode()).digest()
+    grant = Grant(scopes=("transfers:write",), name="till", debit_accounts=(4,), rate_per_s=9, burst=2)
+    old = keys.create(background(), grant, ledger="shop", lifetime_s=1000).key
+    new = keys.rotate(background(), old.id, overlap_s=60).key
+    assert replace(new, id=old.id, number=old.number, ledger=old.ledger) == old
+    assert table.rows[old.id].expires_at == NOW + timedelta(seconds=60)
+    assert table.rows[old.id].replaced_by == new.id
 
 
-def test_a_key_is_looked_up_once_a_second() -> None:
-    """And a revoked one is refused when that second is over."""
-    table, clock = Table(), Clock()
-    keys = Keys(table, clock)
-    token, _ = keys.create(background(), ledger="main", scopes=["read"])
-    for _ in range(5):
-        keys.authenticate(background(), token)
-    assert table.asked == 1
-    keys.revoke(background(), token.split("_")[1])
-    keys.authenticate(background(), token)
-    clock.now = KEPT_S
-    with pytest.raises(Unauthenticated):
-        keys.authenticate(background(), token)
-
-
-class SlowTable(Table):
-    """A lookup waits until it is let go, or until its caller's time is up; it fails if it is told to."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.under_way, self.go, self.error = threading.Event(), threading.Event(), None
-
-    def find_keys(self, ctx: Context, key_id: str) -> Sequence[ApiKey]:
-        found = super().find_keys(ctx, key_id)
-        self.under_way.set()
-        wait_until(lambda: self.go.is_set() or ctx.error() is not None, 10, every_s=0.005)
-        ctx.check()
-        if self.error is not None:
-            raise self.error
-        return found
-
-
-def ask_at_once(table: SlowTable, *, first_leaves: bool = False) -> list[object]:
-    """What 8 callers get who want the same key while it is looked up for the first of them."""
-    first = with_cancel(background())
+def test_the_overlap_never_lengthens_a_life() -> None:
+    """A key that ends before the overlap ends when it was to end."""
+    table = Table()
     keys = Keys(table)
-    token, _ = keys.create(background(), ledger="main", scopes=["read"])
-    answers: list[object] = []
-
-    def ask(ctx: Context) -> None:
-        try:
-            answers.append(keys.authenticate(ctx, token).ledger_id)
-        except LedgerdError as error:
-            answers.append(type(error))
-
-    threads = [threading.Thread(target=ask, args=(ctx,), daemon=True) for ctx in (first, *[background()] * 7)]
-    threads[0].start()
-    assert table.under_way.wait(10)
-    for thread in threads[1:]:
-        thread.start()
-    lookup = next(iter(keys._lookups.values()))
-    wait_until(lambda: len(lookup.ended._callbacks or ()) == 7 or lookup.ended.error() is not None, 10)
-    if first_leaves:
-        first.cancel(ClientClosedRequest("gone"))
-        threads[0].join(10)
-    table.go.set()
-    for thread in threads:
-        thread.join(10)
-    assert keys._lookups == {}
-    return answers
+    old = keys.create(background(), Grant(scopes=("read",)), ledger="main", lifetime_s=10).key
+    keys.rotate(background(), old.id, overlap_s=60)
+    assert table.rows[old.id].expires_at == NOW + timedelta(seconds=10)
 
 
-def test_one_lookup_serves_all_who_wait_for_it() -> None:
-    """Where the database is slow, a lookup for each request would take every connection."""
-    table = SlowTable()
-    assert ask_at_once(table) == [7] * 8
-    assert table.asked == 1
-
-
-def test_a_lookup_that_fails_fails_for_all_who_wait_for_it() -> None:
-    """They do not queue up to find out one after the other that the database is away."""
-    table = SlowTable()
-    table.error = Unavailable("down")
-    assert ask_at_once(table) == [Unavailable] * 8
-    assert table.asked == 1
-
-
-def test_a_lookup_that_is_given_up_is_made_by_the_next() -> None:
-    """That one caller has left is nobody else's concern."""
-    table = SlowTable()
-    answers = ask_at_once(table, first_leaves=True)
-    assert sorted(answers, key=str) == [7] * 7 + [ClientClosedRequest]
-    assert table.asked == 2
-
-
-def test_guesses_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Unknown ids push out nothing, and what is kept has a bound."""
-    monkeypatch.setattr(module, "MOST_KEPT", 2)
+def test_a_key_is_rotated_once() -> None:
+    """A second time the answer names the one that follows it; a revoked key is followed by none."""
     keys = Keys(Table())
-    tokens = [keys.create(background(), ledger="main", scopes=["read"])[0] for _ in range(3)]
-    for token in tokens:
-        keys.authenticate(background(), token)
-    with pytest.raises(Unauthenticated):
-        keys.authenticate(background(), "ldg_" + "0" * 12 + "_" + "0" * 64)
-    assert list(keys._kept) == [token.split("_")[1] for token in tokens[1:]]
+    old = keys.create(background(), Grant(scopes=("read",)), ledger="main").key
+    new = keys.rotate(background(), old.id).key
+    with pytest.raises(Conflict, match=new.id):
+        keys.rotate(background(), old.id)
+    keys.revoke(background(), new.id)
+    with pytest.raises(Conflict, match="revoked"):
+        keys.rotate(background(), new.id)
 
 
-def test_another_secret_is_refused() -> None:
-    """Also right after the true one was accepted."""
+def test_rotation_gives_no_more_than_its_caller_holds() -> None:
+    """Else keys:write could be turned into any key of the ledger."""
+    table = Table()
+    keys = Keys(table)
+    old = keys.create(background(), Grant(scopes=("admin",)), by=ADMIN).key
+    maker = replace(ADMIN, scopes=expand(["keys:write"]))
+    with pytest.raises(Forbidden):
+        keys.rotate(background(), old.id, by=maker)
+    assert table.rows[old.id] == old
+
+
+def test_keys_of_other_ledgers_are_not_found() -> None:
+    """But for an operator, and for a command on the host."""
     keys = Keys(Table())
-    token, _ = keys.create(background(), ledger="main", scopes=["read"])
-    keys.authenticate(background(), token)
-    with pytest.raises(Unauthenticated):
-        keys.authenticate(background(), token[:-64] + "0" * 64)
+    other = keys.create(background(), Grant(scopes=("read",)), ledger="shop").key
+    for call in (keys.find, keys.rotate, keys.revoke):
+        with pytest.raises(NotFound, match="ledgerd key list"):
+            call(background(), other.id, by=ADMIN)
+    assert keys.find(background(), other.id, by=replace(ADMIN, scopes=expand(["operator"]))) == other
+    assert keys.find(background(), other.id) == other
+
+
+def test_revoking_is_final() -> None:
+    """A second time changes nothing."""
+    table = Table()
+    keys = Keys(table)
+    made = keys.create(background(), Grant(scopes=("read",)), ledger="main").key
+    for _ in range(2):
+        keys.revoke(background(), made.id)
+        assert table.rows[made.id].revoked_at == NOW
 
 
 @pytest.mark.parametrize(
@@ -186,9 +185,3 @@ def test_bundles_stand_for_fine_scopes(scopes: list[str], may: list[str]) -> Non
     """Each of data includes the one before it; a fine scope grants itself alone."""
     principal = Principal(1, "k", expand(scopes))
     assert [scope for scope in ("users:read", "users:write", "keys:write", "ledgers:write") if principal.may(scope)] == may
-
-
-def test_revoking_an_unknown_key_is_an_error() -> None:
-    """It says where the ids are."""
-    with pytest.raises(NotFound, match="ledgerd key list"):
-        Keys(Table()).revoke(background(), "nobody")

@@ -1,0 +1,75 @@
+"""Answers of any length, sent piece by piece while they are made.
+
+The request's own context ends when its handler returns; a stream has another one, which ends when its time is up, when the
+client leaves, or when the server has no more use for it. What goes wrong before the first piece is an answer of its own;
+later, the connection is cut without the end of the body, so nobody takes a part for the whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from itertools import chain
+from wsgiref.types import WSGIEnvironment
+
+from service.api.calls import Answer, Call
+from service.concurrency.context import Context, background, with_timeout
+from service.concurrency.semaphore import Semaphore
+from service.errors import ClientClosedRequest, Overloaded
+from service.middleware.environ import CLIENT_LEFT
+
+Pieces = Callable[[Context], Generator[bytes, None, None]]
+
+
+class Streams:
+    """Makes streams, `most` at once in this process, for `longest_s` seconds each."""
+
+    def __init__(self, *, most: int, longest_s: float) -> None:
+        self._free = Semaphore(most)
+        self._longest_s = longest_s
+
+    def answer(self, call: Call, pieces: Pieces, **headers: str) -> Answer:
+        """200 with `pieces(ctx)`, of which the first is made at once. Raises Overloaded when too many are under way."""
+        answer = Answer(None, 200, **headers)
+        if call.environ["REQUEST_METHOD"] == "HEAD":
+            return answer
+        if not self._free.acquire_nowait():
+            raise Overloaded("As many streams as this process sends at once are under way.", retry_after_s=5)
+        answer.body = _Stream(call, pieces, self._longest_s, self._free.release)
+        return answer
+
+
+class _Stream:
+    """The body; the server closes it, whatever became of it."""
+
+    def __init__(self, call: Call, pieces: Pieces, longest_s: float, ended: Callable[[], None]) -> None:
+        self._environ: WSGIEnvironment = call.environ
+        self._ended = ended
+        self._ctx = with_timeout(background(), longest_s)
+        self._pieces = pieces(self._ctx)
+        forget = call.ctx.on_done(lambda: self._ctx.cancel(call.ctx.error()))
+        try:
+            self._first = next(self._pieces, b"")
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            forget()
+
+    def __iter__(self) -> Iterator[bytes]:
+        when_client_leaves = self._environ.get(CLIENT_LEFT)
+        if when_client_leaves is not None:
+            when_client_leaves(lambda: self._ctx.cancel(ClientClosedRequest("The client closed the connection.")))
+        return chain((self._first,), self._pieces)
+
+    def close(self) -> None:
+        """End what makes the pieces, and wait for that."""
+        self._ctx.cancel()
+        try:
+            self._pieces.close()
+        finally:
+            ended, self._ended = self._ended, _nothing
+            ended()
+
+
+def _nothing() -> None:
+    return None

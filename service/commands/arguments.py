@@ -1,0 +1,91 @@
+"""Adding subcommands, and reading their arguments: each function raises ArgumentTypeError that says what would be right."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable
+from typing import Any
+
+from service.ledger.grants import MOST_DEBIT_ACCOUNTS
+from service.ledger.keys import LONGEST_LIFE_S, LONGEST_OVERLAP_S
+from service.ledger.ledgers import LEDGER_NAME, LEDGER_NAME_SHAPE
+from service.ledger.money import GREATEST_ID
+from service.ledger.scopes import GRANTABLE
+
+_DURATION = re.compile(r"([0-9]{1,9})([smhd])", re.ASCII)
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+def add_command(under: Any, name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+    """A subcommand that `run` carries out; `text` is its help."""
+    added: argparse.ArgumentParser = under.add_parser(name, help=text, description=text)
+    added.set_defaults(run=run)
+    return added
+
+
+def scopes(text: str) -> tuple[str, ...]:
+    """Scopes with commas between them."""
+    given = tuple(text.split(","))
+    if unknown := [scope for scope in given if scope not in GRANTABLE]:
+        raise argparse.ArgumentTypeError(f"unknown scope {unknown[0]!r}; choose from {', '.join(GRANTABLE)}")
+    return tuple(dict.fromkeys(given))
+
+
+def ledger_name(text: str) -> str:
+    """The name of a ledger."""
+    if LEDGER_NAME.fullmatch(text) is None:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected {LEDGER_NAME_SHAPE}")
+    return text
+
+
+def key_name(text: str) -> str:
+    """What a key is for."""
+    if len(text) > 200 or not text.isprintable():
+        raise argparse.ArgumentTypeError("expected at most 200 printable characters")
+    return text
+
+
+def key_id(text: str) -> str:
+    """The id, also out of a whole token, so that a key can be revoked by pasting it."""
+    return text.split("_")[1] if text.startswith("ldg_") and text.count("_") == 2 else text
+
+
+def lifetime(text: str) -> int:
+    """How long a key lives, in seconds."""
+    return _duration(text, 1, LONGEST_LIFE_S, "30d")
+
+
+def overlap(text: str) -> int:
+    """How long a key goes on beside the one that follows it, in seconds; 0s is not at all."""
+    return _duration(text, 0, LONGEST_OVERLAP_S, "24h")
+
+
+def account_ids(text: str) -> tuple[int, ...]:
+    """Ids with commas between them."""
+    parts = text.split(",")
+    if not all(part.isascii() and part.isdecimal() and len(part) < 20 and 1 <= int(part) <= GREATEST_ID for part in parts):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected account ids with commas between them, such as 12,15")
+    if len(parts) > MOST_DEBIT_ACCOUNTS:
+        raise argparse.ArgumentTypeError(f"expected at most {MOST_DEBIT_ACCOUNTS} account ids")
+    return tuple(sorted({int(part) for part in parts}))
+
+
+def positive(most: int) -> Callable[[str], int]:
+    """A whole number from 1 to `most`."""
+
+    def number(text: str) -> int:
+        if text.isascii() and text.isdecimal() and len(text) < 10 and 1 <= int(text) <= most:
+            return int(text)
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from 1 to {most}")
+
+    return number
+
+
+def _duration(text: str, least_s: int, most_s: int, example: str) -> int:
+    match = _DURATION.fullmatch(text)
+    if match is not None and least_s <= (seconds := int(match[1]) * _SECONDS[match[2]]) <= most_s:
+        return seconds
+    raise argparse.ArgumentTypeError(
+        f"{text!r}: expected a whole number and s, m, h or d, such as {example}; from {least_s}s to {most_s // 86_400}d"
+    )
