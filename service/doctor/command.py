@@ -34,7 +34,7 @@ def check(env: Mapping[str, str], say: Callable[[str], None], *, as_json: bool) 
 
 def database_of(config: Config, problems: list[str]) -> tuple[str | None, str]:
     """The address of the database to look at, or None and why there is none. Nothing is started for it."""
-    if any("DATABASE_URL" in problem for problem in problems):
+    if any(problem.startswith("DATABASE_URL") for problem in problems):
         return None, "DATABASE_URL cannot be used"
     if config.database_url is not None:
         return config.database_url, ""

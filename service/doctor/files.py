@@ -61,12 +61,11 @@ def credentials(_ctx: Context, subject: Subject) -> Verdicts:
 
 
 def run_folder(_ctx: Context, subject: Subject) -> Verdicts:
-    """Where workers keep their small files: RUNTIME_DIRECTORY under systemd, and the temporary folder."""
-    folders = [*subject.env.get("RUNTIME_DIRECTORY", "").split(":"), tempfile.gettempdir()]
-    for folder in filter(None, folders):
+    """What the workers share (LEDGERD_RUN_DIR), and the temporary folder for their signs of life."""
+    for folder, setting in ((nearest(subject.config.run_dir), "LEDGERD_RUN_DIR"), (Path(tempfile.gettempdir()), "TMPDIR")):
         if not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
-            return problem(f"{folder} cannot be written", "workers keep small files there: make it writable, or set TMPDIR")
-    return ok(f"{' and '.join(filter(None, folders))} can be written")
+            return problem(f"{folder} cannot be written", f"make it writable for the user of the service, or set {setting}")
+    return ok(f"{subject.config.run_dir} and {tempfile.gettempdir()} can be written")
 
 
 def port(_ctx: Context, subject: Subject) -> Verdicts:

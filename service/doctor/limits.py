@@ -17,7 +17,6 @@ from service.doctor.subject import Subject
 from service.doctor.transactions import EXAMINATIONS
 from service.doctor.verdict import Verdict, ok, problem, warning
 from service.repository.connect import DEFAULTS
-from service.repository.inspection import APPLICATION
 from service.server.supervisor import SPARE_CONNECTIONS, too_many_connections
 
 INSTANCES = 2  # during a release or a reload the old and the new one hold their pools at once
@@ -32,7 +31,7 @@ WORKER_TASKS = 12  # itself and its threads: the resolver's, and those of the dr
 def connections(ctx: Context, subject: Subject) -> Verdicts:
     """The pools of all workers against what the server grants to this role in this database."""
     config = subject.config
-    row = subject.database.row(ctx, "connections", mine=[APPLICATION, str(DEFAULTS["application_name"])])
+    row = subject.database.row(ctx, "connections", mine=DEFAULTS["application_name"])
     if config.connections > row.granted:
         return problem(too_many_connections(config, row.granted), "see docs/operations.md, Sizing")
     free = row.granted - row.others

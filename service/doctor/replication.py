@@ -1,16 +1,17 @@
-"""Standbys, as the primary sees them, and what it keeps for those that are away.
-
-A replica that ledgerd itself reads from is another database: it can be looked at with an `Inspection` of its own.
-"""
+"""Standbys, as the primary sees them, what it keeps for those that are away, and the replicas that ledgerd reads from."""
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any
 
 from service.concurrency.context import Context
 from service.doctor.examine import Examination, Group, Verdicts
 from service.doctor.subject import Subject
 from service.doctor.verdict import Verdict, ok, problem, warning
+from service.errors import LedgerdError
+from service.repository.inspection import Inspection
+from service.repository.queries import sql_folder
 
 MEBIBYTE = 1 << 20
 LATE_S, GRAVELY_LATE_S = 10.0, 300.0
@@ -78,6 +79,33 @@ def slot(row: Any) -> Verdict:
     return warning(text, "start who reads it (as ledgerd-wal), or pg_drop_replication_slot() it", about=row.name)
 
 
+def replicas(ctx: Context, subject: Subject) -> Verdicts:
+    """Each of DATABASE_REPLICA_URLS, on a connection of its own."""
+    urls = subject.config.replica_urls
+    found = [replica(ctx, subject, str(number), url) for number, url in enumerate(urls, 1)]
+    return found or ok("none is configured to read from")
+
+
+def replica(ctx: Context, subject: Subject, number: str, url: str) -> Verdict:
+    """One of them: whether it follows this primary, and how far behind it is."""
+    written = subject.database.row(ctx, "primary_position")
+    with closing(Inspection(url, sql_folder())) as inspection:
+        try:
+            inspection.connect()
+            row = inspection.row(ctx, "replica_position")
+        except LedgerdError as error:
+            return problem(error.message, "reads go elsewhere meanwhile; mend it, or take it out", about=number)
+    if row.system != written.system or not row.is_replica:
+        what = "a primary itself" if row.system == written.system else "no copy of this database's server"
+        return problem(f"it is {what}, so it is not read from", "correct DATABASE_REPLICA_URLS", about=number)
+    behind = max(written.bytes - row.bytes, 0)
+    lag_s = (row.since_s if behind else 0.0) or 0.0  # unknown before it has replayed its first transaction
+    text = f"{shown(behind)} and {lag_s:.1f} s behind"
+    if lag_s > subject.config.replica_max_lag_s or behind > LATE_BYTES:
+        return warning(text, "above LEDGERD_REPLICA_MAX_LAG_S, so it is not read from", about=number)
+    return ok(text, about=number)
+
+
 def shown(size_bytes: int) -> str:
     """A size for people."""
     if size_bytes < MEBIBYTE:
@@ -87,4 +115,5 @@ def shown(size_bytes: int) -> str:
 
 GROUP = Group("replication", (
     Examination("standby", standbys), Examination("synchronous", synchronous), Examination("slot", slots),
+    Examination("replica", replicas),
 ))  # fmt: skip

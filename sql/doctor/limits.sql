@@ -6,7 +6,7 @@ SELECT least(
            nullif(rolconnlimit, -1), nullif(datconnlimit, -1)
        ) AS granted,
        (SELECT count(*) FROM pg_stat_activity
-        WHERE backend_type = 'client backend' AND application_name <> ALL (%(mine)s)) AS others
+        WHERE backend_type = 'client backend' AND NOT starts_with(application_name, %(mine)s)) AS others
 FROM pg_roles, pg_database WHERE rolname = current_user AND datname = current_database();
 
 -- name: ages

@@ -107,14 +107,17 @@ def test_credentials_that_everybody_can_read_are_a_problem(tmp_path: Path) -> No
 
 
 def test_a_run_folder_that_cannot_be_written_is_a_problem() -> None:
-    """systemd's RUNTIME_DIRECTORY; the temporary folder is looked at too."""
+    """Also where it is not made yet."""
     with short_folder() as folder:
         folder.chmod(0o555)
-        with as_ordinary_user():
-            verdict = look(files.run_folder, env={"RUNTIME_DIRECTORY": str(folder)})
-    assert verdict.state is State.PROBLEM
-    assert str(folder) in verdict.detail
-    assert look(files.run_folder).state is State.OK
+        for run_dir in (folder, folder / "run"):
+            with as_ordinary_user():
+                verdict = look(files.run_folder, run_dir=run_dir)
+            assert verdict.state is State.PROBLEM
+            assert str(folder) in verdict.detail
+        folder.chmod(0o755)
+        assert look(files.run_folder, run_dir=folder / "run").state is State.OK
+        assert list(folder.iterdir()) == []
 
 
 def test_a_database_in_a_closed_folder_is_a_problem(tmp_path: Path) -> None:

@@ -24,9 +24,9 @@ GIBIBYTE = 1 << 30
 @pytest.mark.parametrize(
     ("workers", "state", "words"),
     [
-        (2, State.OK, "50 wanted, 197 granted"),
+        (2, State.OK, "52 wanted, 197 granted"),
         (5, State.WARNING, "not enough for two instances"),
-        (100, State.PROBLEM, "LEDGERD_WORKERS=100 × LEDGERD_DB_MAX_OPEN=25 is 2500 connections, but the server grants 197"),
+        (100, State.PROBLEM, "LEDGERD_DB_MAX_OPEN=25 + 1) is 2600 connections, but the server grants 197"),
     ],
 )
 def test_connections(look: Look, database_url: str, workers: int, state: State, words: str) -> None:
@@ -49,7 +49,7 @@ def test_a_limit_of_the_role_counts(look: Look, test_server: TestServer, databas
 
 def test_connections_of_others_count(look: Look, test_server: TestServer, database_url: str) -> None:
     """Only what they leave is free; ledgerd's own are not counted twice."""
-    opened = [psycopg.connect(database_url, application_name=name) for name in ("psql", "psql", "ledgerd")]
+    opened = [psycopg.connect(database_url, application_name=name) for name in ("psql", "psql", "ledgerd", "ledgerd listener")]
     (verdict,) = look(limits.connections, database_url, settings={"workers": 2})
     assert "2 taken by others" in verdict.detail
     for conn in opened:

@@ -96,3 +96,38 @@ def test_a_slot_whose_log_is_gone_is_a_problem(look: Look, breakable: Breakable)
     finally:
         breakable.execute("SELECT pg_drop_replication_slot('lost')")
     assert verdict.state is State.PROBLEM
+
+
+def test_a_replica_to_read_from_that_keeps_up_is_ok(look: Look, breakable: Breakable, standby: EmbeddedPostgres) -> None:
+    """It follows this primary."""
+    (verdict,) = look(replication.replicas, breakable.url, settings={"replica_urls": (standby.url,)})
+    assert (verdict.state, verdict.about) == (State.OK, "1")
+
+
+def test_a_replica_to_read_from_that_is_late_is_a_warning(
+    look: Look, breakable: Breakable, standby: EmbeddedPostgres
+) -> None:
+    """By more than the setting allows; it is not read from."""
+    settings = {"replica_urls": (standby.url,), "replica_max_lag_s": 0.2}
+    with psycopg.connect(standby.url.replace("ledgerd@", "postgres@", 1), autocommit=True) as there:
+        breakable.execute("CREATE TABLE IF NOT EXISTS earlier (id int)")
+        replayed = "SELECT pg_last_xact_replay_timestamp() IS NOT NULL"
+        wait_until(lambda: there.execute(replayed).fetchone() == (True,), 20)
+        there.execute("SELECT pg_wal_replay_pause()")
+        breakable.execute("CREATE TABLE IF NOT EXISTS later (id int)")
+        found = lambda: look(replication.replicas, breakable.url, settings=settings)[0]  # noqa: E731  # asked again
+        wait_until(lambda: found().state is State.WARNING, 20)
+        assert "LEDGERD_REPLICA_MAX_LAG_S" in found().hint
+        there.execute("SELECT pg_wal_replay_resume()")
+    breakable.execute("DROP TABLE earlier, later")
+
+
+def test_a_replica_that_is_none_is_a_problem(look: Look, breakable: Breakable, database_url: str) -> None:
+    """The primary itself, another server, and one that cannot be reached: each in its place."""
+    nowhere = "postgresql://u:hunter2@127.0.0.1:1/x"
+    verdicts = look(
+        replication.replicas, breakable.url, settings={"replica_urls": (breakable.url, database_url, nowhere)}
+    )
+    assert [verdict.state for verdict in verdicts] == [State.PROBLEM] * 3
+    assert ["primary itself" in verdicts[0].detail, "no copy" in verdicts[1].detail] == [True, True]
+    assert "cannot connect to postgresql://u:***@127.0.0.1:1/x" in verdicts[2].detail
