@@ -62,7 +62,7 @@ BODIES: dict[str, Callable[[ApiClient], dict[str, Any]]] = {
 # A value that finds something in a ledger where `tempt` was called, for each parameter that is no id.
 TEMPTING = {"email": "tempting@example.com", "reference": "tempting", "q": "tempting"}
 # Parameters that choose among what one's own ledger has.
-NEUTRAL = {"limit", "cursor", "from", "to", "direction", "order", "at"}
+NEUTRAL = {"limit", "cursor", "from", "to", "direction", "order", "at", "format"}
 REQUIRED = {"q": "tempting"}
 # Whose data is whose business: scopes that `operator` alone holds reach every ledger.
 OF_EVERY_LEDGER = {"ledgers:read", "ledgers:write"}
@@ -142,6 +142,14 @@ def send(
     if asked:
         path += "?" + "&".join(f"{name}={value}" for name, value in asked.items())
     return client.call(route.method, path, body)
+
+
+def listed(reply: Reply) -> list[Any]:
+    """What a list has, be it a page in JSON or an export of lines."""
+    if reply.headers["Content-Type"] == "application/json":
+        found: list[Any] = reply.json["data"]
+        return found
+    return reply.body.splitlines()
 
 
 def all_but(scope: str) -> frozenset[str]:
