@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 SYSTEMD ?= bounded
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-systemd bundle lint bench race chaos contract fuzz clean
+.PHONY: help setup run test test-systemd bundle lint audit bench race chaos contract fuzz clean
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ lint: $(STAMP) ## style, types, and who may import whom
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+audit: $(STAMP) ## weaknesses in the code (bandit) and known ones of the libraries (pip-audit; NOT RUN without a network)
+	@$(BIN)/python -m tests.audit
 
 bench: $(STAMP) ## measure posting alone, the request loop, telemetry, the core on threads and on greenlets, the hot code paths
 	@$(BIN)/python -m tests.bench.posting

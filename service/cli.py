@@ -10,20 +10,20 @@ from collections.abc import Sequence
 
 from service import __version__
 from service.api.openapi import document
-from service.app import Application
 from service.commands.arguments import add_command
 from service.commands.database import database, say
 from service.commands.keys import add_key_commands
 from service.commands.ledgers import add_ledger_commands
 from service.config import Config
+from service.database import Database
+from service.doctor.command import check
 from service.errors import ConfigurationError, LedgerdError
-from service.repository.binaries import packaged_binaries
-from service.repository.connect import server_limits
 from service.repository.migrate import migrate
 from service.repository.queries import sql_folder
+from service.resources import Resources
 from service.server.database import run_postgres
-from service.server.supervisor import embedded, serve, too_many_connections
-from service.telemetry.otel import export_problems
+from service.server.supervisor import serve
+from service.telemetry.facade import Telemetry
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -48,7 +48,7 @@ def _serve(_options: argparse.Namespace) -> int:
 def _web(_options: argparse.Namespace) -> int:
     # The same process goes on as another program: systemd's main process and sockets stay, and nothing that gevent has to
     # patch first has been imported there.
-    os.execv(sys.executable, [sys.executable, "-m", "service.server"])  # noqa: S606  # no shell is the point
+    os.execv(sys.executable, [sys.executable, "-m", "service.server"])  # noqa: S606  # nosec B606  # no shell is the point
 
 
 def _migrate(_options: argparse.Namespace) -> int:
@@ -63,34 +63,13 @@ def _postgres(_options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    config, problems = Config.read(os.environ)
-    problems += export_problems(os.environ)
-    try:
-        if config.database_url is not None and any("DATABASE_URL" in problem for problem in problems):
-            pass  # there is nothing to connect to
-        elif config.database_url is not None:
-            _, granted = server_limits(config.database_url)
-            if config.connections > granted:
-                problems.append(too_many_connections(config, granted))
-        else:
-            if config.postgres_bin is None:
-                packaged_binaries()
-            embedded(config).check_reachable()
-    except ConfigurationError as error:
-        problems += error.problems
-    if options.json:
-        print(json.dumps({"configuration": config.shown(), "problems": problems}, indent=2))
-        return int(bool(problems))
-    for name, value in config.shown().items():
-        print(f"{name}={'' if value is None else value}")
-    for problem in problems:
-        say(problem)
-    say(f"{len(problems)} problems" if problems else "no problems found")
-    return int(bool(problems))
+    return check(os.environ, say, as_json=options.json)
 
 
 def _openapi(_options: argparse.Namespace) -> int:
-    print(json.dumps(document(Application(Config(database_url="postgresql://")).routes), indent=2))  # connects to nothing
+    config = Config(database_url="postgresql://")  # nothing is opened
+    resources = Resources(config, Database(config), Telemetry(log_level=config.log_level, metrics=True), lambda: False)
+    print(json.dumps(document(resources.routes), indent=2))
     return 0
 
 
@@ -126,13 +105,17 @@ def _parser() -> argparse.ArgumentParser:
         "Run the embedded PostgreSQL alone in the foreground, with room for two instances of the web server. It tells systemd"
         " its state (Type=notify), and writes PostgreSQL's log to standard error.",
     )
-    check = add_command(
-        commands, "check", _check, "Print the effective configuration, secrets masked, and every problem with it."
+    examining = add_command(
+        commands,
+        "check",
+        _check,
+        "Print the effective configuration, secrets masked, then examine it, the database and the host: each thing is ok, a"
+        " warning or a problem, with what to do. Nothing is started or changed. Status 1 where there is a problem.",
     )
-    check.add_argument("--json", action="store_true", help="print JSON")
     add_command(
         commands, "openapi", _openapi, "Print the HTTP API as an OpenAPI 3.1 document, without a server or a database."
     )
+    examining.add_argument("--json", action="store_true", help="print JSON")
     add_key_commands(commands)
     add_ledger_commands(commands)
     return parser

@@ -19,6 +19,7 @@ from service.settings import Reader, is_network, is_origin, is_postgres_url, is_
 LOG_LEVELS = ("debug", "info", "warning", "error")
 GREATEST_BURST = 2_000_000  # requests
 SYSTEM_STATE = Path("/var/lib/ledgerd")
+MOST_CONNECTIONS = 4096  # of clients to a worker; above the posting queue, so that overload is answered and not left to wait
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,6 +20,7 @@ def create_flask(routes: Iterable[Route]) -> Flask:
     flask.config["PROPAGATE_EXCEPTIONS"] = True
     flask.url_map.merge_slashes = False  # `//` would be answered with a redirect, in HTML
     flask.register_error_handler(HTTPException, _raise_in_taxonomy)
+    flask.before_request(_refuse_slashes)
     for route in routes:
         name = f"{route.method} {route.path}"
         flask.add_url_rule(route.path, name, _view(route), methods=[route.method], provide_automatic_options=False)
@@ -35,6 +36,12 @@ def _view(route: Route) -> Callable[..., Response]:
         return response
 
     return view
+
+
+def _refuse_slashes() -> None:
+    """Werkzeug drops slashes at the beginning: `//healthz` would be `/healthz`, but not for whoever opens paths by name."""
+    if request.environ["PATH_INFO"].startswith("//"):
+        raise NotFound("There is nothing at this path; docs/api.md lists what there is.")
 
 
 def _raise_in_taxonomy(exc: HTTPException) -> NoReturn:

@@ -11,6 +11,7 @@ from wsgiref.types import WSGIEnvironment
 from service.errors import FieldError, InvalidInput, LedgerdError, MalformedRequest, UnsupportedMediaType
 
 DEEPEST = 100
+MOST_SHOWN = 100  # characters of a name that is told back
 _STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*(?:"|\\?\Z)', re.DOTALL)  # one that never ends as well: so no quote is tried twice
 _BRACKETS = re.compile(rb"[][{}]")
 
@@ -40,11 +41,16 @@ def read_object(environ: WSGIEnvironment) -> dict[str, Any]:
     except UnicodeDecodeError as exc:
         raise MalformedRequest(f"The body is not UTF-8: byte {exc.start}.") from exc
     except ValueError as exc:
-        reason = f"{exc.msg} at line {exc.lineno}, column {exc.colno}" if isinstance(exc, json.JSONDecodeError) else str(exc)
-        raise MalformedRequest(f"The body is not JSON: {reason}.") from exc
+        raise MalformedRequest(f"The body is not JSON: {_reason(exc)}.") from exc
     if not isinstance(value, dict):
         raise MalformedRequest("The body is not a JSON object.")
     return value
+
+
+def _reason(error: ValueError) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        return f"{error.msg} at line {error.lineno}, column {error.colno}"
+    return str(error) if isinstance(error, _NoNumber) else "a number in it has too many digits"  # more than int() takes
 
 
 def _read_chunks(environ: WSGIEnvironment) -> bytes:
@@ -69,13 +75,17 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) != len(pairs):
         twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
-        name = twice.encode("utf-8", "replace").decode()
+        name = twice[:MOST_SHOWN].encode("utf-8", "replace").decode()
         raise InvalidInput(f"The member {name!r} is given more than once.", fields=(FieldError(name, "given more than once"),))
     return value
 
 
+class _NoNumber(ValueError):
+    """What Python writes for a number that is none."""
+
+
 def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON number")
+    raise _NoNumber(f"{name} is no JSON number")
 
 
 # json.loads would make a decoder a call

@@ -20,6 +20,7 @@ from service.middleware.tracing import Trace
 
 DEFAULT_LIMIT = 50
 GREATEST_LIMIT = 100
+MOST_PARAMETERS = 32
 Row = TypeVar("Row")
 _to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode  # json.dumps would make an encoder a call
 
@@ -130,9 +131,17 @@ def read_limit(values: dict[str, str]) -> int:
     raise InvalidInput(f"limit: {message}.", fields=(FieldError("limit", message),))
 
 
+def read_query(environ: WSGIEnvironment) -> dict[str, list[str]]:
+    """The parameters of the query. Raises InvalidInput for more than any route takes, before they cost anything."""
+    query = environ.get("QUERY_STRING", "")
+    if query.count("&") >= MOST_PARAMETERS:
+        raise InvalidInput(f"The query has more than {MOST_PARAMETERS} parameters.")
+    return parse_qs(query, keep_blank_values=True, errors="replace")
+
+
 def parameters(call: Call, *names: str) -> dict[str, str]:
     """The parameters of the query, each given once. Raises InvalidInput for others than `names`."""
-    given = parse_qs(call.environ.get("QUERY_STRING", ""), keep_blank_values=True, errors="replace")
+    given = read_query(call.environ)
     problems = [FieldError(key, "there is no such parameter here") for key in sorted(given.keys() - {*names})]
     problems += [FieldError(key, "given more than once") for key, values in given.items() if len(values) > 1]
     problems += [FieldError(key, "nothing has a NUL character") for key in names if "\x00" in "".join(given.get(key, ()))]

@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qs
 from wsgiref.types import WSGIEnvironment
 
 from marshmallow import Schema
 
-from service.api.calls import Answer, Call
+from service.api.calls import Answer, Call, read_query
 from service.errors import FieldError, Forbidden, InvalidInput
 from service.middleware.environ import PRINCIPAL, ROUTE
 
@@ -95,8 +94,7 @@ class Route:
             missing = sorted(self.scopes - environ[PRINCIPAL].scopes)
             raise Forbidden(f"This API key lacks the scope {', '.join(map(repr, missing))}.")
         if environ.get("QUERY_STRING") and not self.query:
-            names = parse_qs(environ["QUERY_STRING"], keep_blank_values=True, errors="replace")
-            problems = tuple(FieldError(name, "there is no such parameter here") for name in names)
+            problems = tuple(FieldError(name, "there is no such parameter here") for name in read_query(environ))
             raise InvalidInput("This path takes no parameters.", fields=problems)
         return self.handler(Call(environ), **variables)
 

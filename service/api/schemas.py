@@ -9,12 +9,15 @@ from typing import Any, ClassVar
 
 from marshmallow import RAISE, Schema, ValidationError, missing
 
+from service.api.body import MOST_SHOWN
 from service.api.fields import Asset, Choice, Email, LedgerName, Metadata, Moment, Several, Text, Whole
 from service.errors import FieldError, InvalidInput
 from service.ledger.grants import GREATEST_BURST, GREATEST_RATE_PER_S, MOST_DEBIT_ACCOUNTS
 from service.ledger.keys import DEFAULT_OVERLAP_S, LONGEST_LIFE_S, LONGEST_OVERLAP_S
 from service.ledger.money import GREATEST_AMOUNT, GREATEST_ID
 from service.ledger.scopes import GRANTABLE
+
+MOST_UNKNOWN = 20
 
 
 class _Strict(Schema):
@@ -115,6 +118,10 @@ def load(schema: Schema, data: dict[str, Any]) -> dict[str, Any]:
     """`data` checked by `schema`, with defaults. Raises InvalidInput that names every field at fault."""
     if (accepted := _accept(schema, data)) is not None:
         return accepted
+    unknown = [name for name in data if name not in schema.load_fields]
+    if len(unknown) > MOST_UNKNOWN:  # to name a hundred thousand would keep the worker, and take more than the body did
+        fields = _flatten({name[:MOST_SHOWN]: ["there is no such field here"] for name in unknown[:MOST_UNKNOWN]})
+        raise InvalidInput(f"More than {MOST_UNKNOWN} fields do not exist here.", fields=tuple(fields))
     try:
         loaded: dict[str, Any] = schema.load(data)
     except ValidationError as exc:
@@ -149,7 +156,7 @@ def _flatten(messages: Any, prefix: str = "") -> list[FieldError]:
     if isinstance(messages, dict):
         found = []
         for name, inner in messages.items():
-            printable = str(name).encode("utf-8", "replace").decode()
+            printable = str(name)[:MOST_SHOWN].encode("utf-8", "replace").decode()
             found += _flatten(inner, f"{prefix}.{printable}" if prefix else printable)
         return found
     return [FieldError(prefix, " ".join(map(str, messages)))]

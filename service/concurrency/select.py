@@ -71,7 +71,7 @@ def select(ctx: Context, *cases: Case, timeout_s: float | None = None) -> Select
     # every end of a context that has come, among the channels, in random order: the first that can be done is any of them
     order = sorted(
         (case for case in cases if not isinstance(case, Done) or case.ctx.error() is not None),
-        key=lambda _: random(),  # noqa: S311  # fairness, not secrecy
+        key=lambda _: random(),  # noqa: S311  # nosec B311  # fairness, not secrecy
     )
     selected = _do_first(channels, order, {})
     if selected is not None or timeout_s == 0:

@@ -54,10 +54,14 @@ class PromptConnection(Connection[tuple[Any, ...]]):
 
 
 @contextmanager
-def connect(conninfo: str) -> Iterator[Connection[tuple[Any, ...]]]:
-    """A connection in autocommit mode, closed at the end. Raises ConfigurationError with one line that says why not."""
+def connect(conninfo: str, **parameters: str) -> Iterator[Connection[tuple[Any, ...]]]:
+    """A connection in autocommit mode, closed at the end; `parameters` are libpq's and win over those in `conninfo`.
+
+    Raises ConfigurationError with one line that says why not.
+    """
+    whole = make_conninfo(with_defaults(conninfo), **parameters)
     try:
-        conn = psycopg.connect(with_defaults(conninfo), autocommit=True)
+        conn = psycopg.connect(whole, autocommit=True)
     except psycopg.Error as exc:
         reason = " ".join(str(exc).split())
         raise ConfigurationError(f"cannot connect to {mask_password(conninfo)}: {reason}") from None
@@ -84,6 +88,7 @@ def server_limits(conninfo: str) -> tuple[int, int]:
     with connect(conninfo) as conn:
         row = conn.execute(
             "SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int"
+            " - coalesce(current_setting('reserved_connections', true)::int, 0)"  # from PostgreSQL 16 on
         ).fetchone()
         assert row is not None, "a SELECT of one row gives it"
         return conn.info.server_version // 10_000, int(row[0])

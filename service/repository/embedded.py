@@ -292,8 +292,11 @@ class EmbeddedPostgres:
     def _ensure_database(self, bin_dir: Path) -> None:
         """The role and the database of ledgerd, which is no superuser."""
         for question, statement in (
-            (f"SELECT 1 FROM pg_roles WHERE rolname = '{ROLE}'", f"CREATE ROLE {ROLE} LOGIN"),
-            (f"SELECT 1 FROM pg_database WHERE datname = '{DATABASE}'", f"CREATE DATABASE {DATABASE} OWNER {ROLE}"),
+            (f"SELECT 1 FROM pg_roles WHERE rolname = '{ROLE}'", f"CREATE ROLE {ROLE} LOGIN"),  # nosec B608  # a constant
+            (
+                f"SELECT 1 FROM pg_database WHERE datname = '{DATABASE}'",  # nosec B608  # a constant
+                f"CREATE DATABASE {DATABASE} OWNER {ROLE}",
+            ),
         ):
             if self._psql(bin_dir, question) != "1":
                 self._psql(bin_dir, statement)
@@ -320,7 +323,7 @@ def _socket_dir(data_dir: Path) -> Path:
     folder = data_dir / "socket"
     if len(os.fsencode(folder / ".s.PGSQL.5432.lock")) <= LONGEST_SOCKET_PATH:
         return folder
-    return Path(f"/tmp/ledgerd-{os.geteuid()}-{hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:12]}")  # noqa: S108  # 0700, and owner checked
+    return Path(f"/tmp/ledgerd-{os.geteuid()}-{hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:12]}")  # noqa: S108  # nosec B108  # 0700, and owner checked
 
 
 def _service_user() -> pwd.struct_passwd | None:

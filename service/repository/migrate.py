@@ -53,6 +53,16 @@ class Migration:
         return hashlib.sha256(self.text.encode()).hexdigest()
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a database stands to this code. Functions are compared with what the server runs, not with what was noted."""
+
+    missing: list[Migration]
+    changed: list[Migration]
+    ahead: list[int]
+    other_functions: list[str]
+
+
 def find_migrations(folder: Path) -> list[Migration]:
     """The migrations of `folder` in order. Raises ValueError for a gap, a double or a file that is none."""
     found = []
@@ -80,6 +90,23 @@ def migrate(conninfo: str, folder: Path, report: Callable[[str], None]) -> int:
         conn.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
         conn.execute(_BOOKS)
         return _apply_migrations(conn, folder, report) + _replace_functions(conn, folder, report)
+
+
+def standing(conn: Connection[Any], folder: Path) -> Standing:
+    """What `migrate` would find to do with the database of `conn`. It changes nothing."""
+    known = find_migrations(folder / "migrations")
+    (is_there,) = conn.execute("SELECT to_regclass('schema_migrations') IS NOT NULL").fetchone() or (False,)
+    query = "SELECT version, checksum FROM schema_migrations ORDER BY version"
+    applied: dict[int, str] = dict(conn.execute(query).fetchall()) if is_there else {}
+    files = {path.stem: path.read_text("utf-8") for path in (folder / "functions").glob("*.sql")}
+    query = "SELECT proname, prosrc FROM pg_proc WHERE proname = ANY (%s) AND pronamespace = current_schema()::regnamespace"
+    bodies: dict[str, str] = dict(conn.execute(query, (list(files),)).fetchall())
+    return Standing(
+        missing=[migration for migration in known if migration.version not in applied],
+        changed=[m for m in known if applied.get(m.version, m.checksum) != m.checksum],
+        ahead=sorted(applied.keys() - {migration.version for migration in known}),
+        other_functions=sorted(name for name, text in files.items() if bodies.get(name, "\0") not in text),
+    )
 
 
 def _apply_migrations(conn: Connection[Any], folder: Path, report: Callable[[str], None]) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 
 from gunicorn.app.base import BaseApplication
 
-from service.config import Config
+from service.config import MOST_CONNECTIONS, Config
 from service.errors import ConfigurationError
 from service.limits.folder import make_run_folder
 from service.server.arbiter import LedgerArbiter
@@ -17,7 +17,6 @@ from service.server.metrics import metrics_hooks
 from service.telemetry.logging import configure_logging
 from service.telemetry.otel import export_problems
 
-MOST_CONNECTIONS = 4096  # a worker; above the posting queue, so that overload is answered and not left to wait
 WORKER_SILENCE_S = 30  # a worker that has not been heard of for so long is replaced
 
 

@@ -18,7 +18,6 @@ from typing import Any
 import gevent
 from gunicorn.http.message import HeaderPolicy
 from gunicorn.http.wsgi import base_environ
-from gunicorn.util import write_error
 from gunicorn.workers.ggevent import GeventWorker
 
 from service.middleware.environ import CLIENT_LEFT
@@ -26,6 +25,7 @@ from service.server.answer import Answer
 from service.server.connection import BODY_TIMEOUT_S, SLOWEST_BYTES_PER_S, Connection, Connections, Phase
 from service.server.handed_on import HandedOn
 from service.server.plain import Plain, read_head
+from service.server.refusal import OF_A_BODY, refuse
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +79,17 @@ class RequestLoop(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
         finally:
             sock.wait_for_request()
 
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
+        """gunicorn's hook: what came is no request, or something failed outside of the application.
+
+        The rest of a body that is found malformed when its request has been answered gets no second answer: the client, or a
+        proxy that shares the connection, would take it for the next one's.
+        """
+        if req is None and isinstance(exc, OF_A_BODY):
+            return
+        with suppress(OSError):
+            refuse(client, exc)
+
     @contextmanager
     def timeout_ctx(self) -> Iterator[None]:
         """gunicorn's bound on waiting for a request. The connection has its own."""
@@ -118,11 +129,11 @@ class RequestLoop(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
             answer.send(result)
         except ConnectionError:
             raise
-        except (Exception, SystemExit):
+        except (Exception, SystemExit) as error:
             log.exception("the application failed at %s %s", environ["REQUEST_METHOD"], environ["PATH_INFO"])
             if not answer.begun:
                 with suppress(OSError):
-                    write_error(conn.sock, 500, "Internal Server Error", "")
+                    refuse(conn.sock, error)
             return False
         finally:
             if hasattr(result, "close"):

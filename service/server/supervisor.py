@@ -17,10 +17,10 @@ from pathlib import Path
 from types import FrameType
 
 from service import __version__
-from service.app import open_keys
 from service.concurrency.context import background, with_timeout
 from service.concurrency.primitives import Parking, monotonic
 from service.config import Config, default_data_dir
+from service.database import open_keys
 from service.errors import ConfigurationError
 from service.ledger.grants import Grant
 from service.repository.connect import server_limits
@@ -192,7 +192,7 @@ def _announce(
 ) -> None:
     """Say where it serves and what to try, once it does."""
     host, _, port = config.bind.rpartition(":")
-    url = f"http://{'127.0.0.1' if host in ('0.0.0.0', '[::]') else host}:{port}"  # noqa: S104  # compared, not bound
+    url = f"http://{'127.0.0.1' if host in ('0.0.0.0', '[::]') else host}:{port}"  # noqa: S104  # nosec B104  # compared, not bound
     end = monotonic() + READY_TIMEOUT_S
     while not _answers(f"{url}/readyz"):
         if web.poll() is not None or signals.count or monotonic() > end:
@@ -208,7 +208,7 @@ def _announce(
 
 def _answers(url: str) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310  # our own address
+        with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310  # nosec B310  # our own address
             return bool(answer.status == 200)
     except (urllib.error.URLError, OSError):
         return False

@@ -6,12 +6,13 @@ import json
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from service import __version__
 from tests.client import HttpClient
 from tests.contract.document import the_document
-from tests.serving import Serve, ledgerd, wait_until
+from tests.serving import Serve, free_port, ledgerd, wait_until
 
 
 def test_a_key_is_made_listed_and_revoked(served: Serve) -> None:
@@ -129,7 +130,7 @@ def test_check_masks_secrets_and_reports_every_problem(tmp_path: Path) -> None:
     content = json.loads(done.stdout)
     assert done.returncode == 1
     assert content["configuration"]["DATABASE_URL"] == "postgresql://u:***@127.0.0.1:1/x"
-    text = "\n".join(content["problems"])
+    text = "\n".join(found["detail"] for found in content["examinations"] if found["state"] == "problem")
     assert all(word in text for word in ("LEDGERD_TIMEOUT_S='-1'", "LEDGERD_LOG_LEVEL='loud'", "cannot connect"))
     assert "hunter2" not in done.stdout + done.stderr
     plain = ledgerd("check", **settings)
@@ -137,10 +138,31 @@ def test_check_masks_secrets_and_reports_every_problem(tmp_path: Path) -> None:
     assert "hunter2" not in plain.stdout + plain.stderr
 
 
-def test_check_of_a_good_configuration_is_quiet(database_url: str, tmp_path: Path) -> None:
-    """Status 0."""
-    done = ledgerd("check", DATABASE_URL=database_url, LEDGERD_DATA_DIR=str(tmp_path), LEDGERD_WORKERS="2")
-    assert (done.returncode, done.stderr) == (0, "ledgerd: no problems found\n")
+def test_check_of_a_good_configuration_has_no_problem(database_url: str, tmp_path: Path) -> None:
+    """Status 0, whatever warnings this host gives."""
+    bind = f"127.0.0.1:{free_port()}"
+    done = ledgerd("check", DATABASE_URL=database_url, LEDGERD_DATA_DIR=str(tmp_path), LEDGERD_WORKERS="2", LEDGERD_BIND=bind)
+    assert done.returncode == 0, done.stdout
+    assert done.stderr.startswith("ledgerd: no problems, ")
+
+
+def test_check_beside_a_running_server(served: Serve) -> None:
+    """The port is taken by the server that it belongs to, which is fine."""
+    done = served.command("check", "--json")
+    found = {finding["name"]: finding for finding in json.loads(done.stdout)["examinations"]}
+    assert done.returncode == 0, done.stdout
+    assert found["port"]["detail"] == f"a ledgerd answers on 127.0.0.1:{served.port}"
+    assert "0 taken by others" in found["connections"]["detail"]
+
+
+def test_check_changes_nothing(empty_database_url: str, tmp_path: Path) -> None:
+    """An empty database stays empty, and a folder that is not there is not made."""
+    done = ledgerd("check", DATABASE_URL=empty_database_url, LEDGERD_DATA_DIR=str(tmp_path / "data"))
+    assert done.returncode == 1
+    assert "ledgerd migrate" in done.stdout
+    assert not (tmp_path / "data").exists()
+    with psycopg.connect(empty_database_url) as conn:
+        assert conn.execute("SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace").fetchone() == (0,)
 
 
 def test_the_version_is_told() -> None:

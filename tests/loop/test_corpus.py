@@ -16,7 +16,9 @@ from tests.loop.exchange import PROBE, Reply, exchange
 _SHORT = ([200], "less than its Content-Length: the client would take the next answer for the rest, so the connection ends")
 _LEAVE = ([500], "an application that exits is answered, instead of being passed over in silence")
 _CUT = ([], "half a body: gunicorn calls the application with it, here it has no effect")
+_BASE = ([400], "a client cannot say where the application is mounted: that is its fault, not a problem of ours")
 STRICTER = {
+    "field: SCRIPT_NAME: /x": _BASE,
     "cut off: long before its length": _CUT,
     "answer: GET /too-short": _SHORT,
     "answer: POST /too-short": _SHORT,

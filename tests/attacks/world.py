@@ -1,0 +1,157 @@
+"""Two ledgers and everything in them that a route can name, made by the names of its variables, fields and parameters.
+
+A new route whose variable, body or parameter is not known here makes the access matrix fail, and say what to add.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from itertools import count
+from typing import Any
+
+import psycopg
+from marshmallow import Schema
+
+from service.api.routes import Route
+from service.app import Application
+from service.ledger.scopes import FINE
+from tests.client import ApiClient, Reply
+from tests.conftest import make_key
+
+_numbers = count(1)
+
+
+def _user(client: ApiClient) -> int:
+    return int(client.user(email=f"user{next(_numbers)}@example.com")["id"])
+
+
+def _account(client: ApiClient) -> int:
+    return int(client.account(min_balance=None)["id"])
+
+
+def _transfer(client: ApiClient) -> int:
+    reply = client.transfer(_account(client), _account(client), 5, reference=f"order {next(_numbers)}")
+    assert reply.status == 201, reply.body
+    return int(reply.json["id"])
+
+
+def _key(client: ApiClient) -> str:
+    reply = client.post("/api/keys", {"name": "made", "scopes": ["keys:write"]})
+    assert reply.status == 201, reply.body
+    return str(reply.json["id"])
+
+
+# How to make what a path's variable names, and an id that nothing has.
+FACTORIES: dict[str, tuple[Callable[[ApiClient], Any], str]] = {
+    "user_id": (_user, "999999999"),
+    "account_id": (_account, "999999999"),
+    "transfer_id": (_transfer, "999999999"),
+    "key_id": (_key, "0123456789ab"),
+}
+# A body that is accepted, by the name of its schema.
+BODIES: dict[str, Callable[[ApiClient], dict[str, Any]]] = {
+    "UserInput": lambda _: {"name": "Ada", "email": f"body{next(_numbers)}@example.com"},
+    "AccountInput": lambda _: {"asset": "USD/2"},
+    "AccountChanges": lambda _: {"metadata": {"changed": True}},
+    "TransferInput": lambda client: {
+        "from_account_id": _account(client), "to_account_id": _account(client), "amount": 1,
+    },
+    "KeyInput": lambda _: {"name": "made", "scopes": ["keys:write"]},
+    "RotationInput": lambda _: {},
+}  # fmt: skip
+# A value that finds something in a ledger where `tempt` was called, for each parameter that is no id.
+TEMPTING = {"email": "tempting@example.com", "reference": "tempting", "q": "tempting"}
+# Parameters that choose among what one's own ledger has.
+NEUTRAL = {"limit", "cursor", "from", "to", "direction", "order", "at", "format"}
+REQUIRED = {"q": "tempting"}
+# Whose data is whose business: scopes that `operator` alone holds reach every ledger.
+OF_EVERY_LEDGER = {"ledgers:read", "ledgers:write"}
+
+
+class World:
+    """The application on a database with the ledgers `main` and `other`, each with an admin client."""
+
+    def __init__(self, application: Application, database_url: str) -> None:
+        self.application = application
+        self.database_url = database_url
+        with psycopg.connect(database_url, autocommit=True) as conn:  # fine scopes may not be storable yet
+            conn.execute("ALTER TABLE api_keys DROP CONSTRAINT IF EXISTS api_keys_scopes_known")
+        self.own = ApiClient(application, make_key(database_url, "main", "admin"))
+        self.other = ApiClient(application, make_key(database_url, "other", "admin"))
+        self._clients: dict[frozenset[str], ApiClient] = {}
+
+    def with_scopes(self, scopes: frozenset[str]) -> ApiClient:
+        """A client of `main` with exactly these fine scopes."""
+        if scopes not in self._clients:
+            self._clients[scopes] = ApiClient(self.application, make_key(self.database_url, "main", *sorted(scopes)))
+        return self._clients[scopes]
+
+    def tempt(self, client: ApiClient) -> None:
+        """Make what TEMPTING finds in that client's ledger, once."""
+        if client.get(f"/api/users?email={TEMPTING['email']}").json["data"]:
+            return
+        client.user(name="tempting", email=TEMPTING["email"])
+        client.transfer(_account(client), _account(client), 5, reference=TEMPTING["reference"])
+        client.account(metadata={"note": "tempting"})
+
+
+def variables(route: Route) -> list[str]:
+    """The names of the variables in a route's path."""
+    return [part[1:-1] for part in route.path.split("/") if part.startswith("<")]
+
+
+def made(name: str, client: ApiClient) -> str:
+    """A new thing of the client's ledger for the variable `name`."""
+    return str(_factory(name)[0](client))
+
+
+def missing(name: str) -> str:
+    """An id that nothing has."""
+    return _factory(name)[1]
+
+
+def _factory(name: str) -> tuple[Callable[[ApiClient], Any], str]:
+    assert name in FACTORIES, f"say in FACTORIES of tests/attacks/world.py how to make what <{name}> names"
+    return FACTORIES[name]
+
+
+def body_for(schema: Schema | None, client: ApiClient) -> dict[str, Any] | None:
+    """A body that the route accepts, None where it takes none."""
+    if schema is None:
+        return None
+    name = type(schema).__name__
+    assert name in BODIES, f"say in BODIES of tests/attacks/world.py what a good {name} is"
+    return BODIES[name](client)
+
+
+def id_fields(schema: Schema | None) -> dict[str, str]:
+    """The members of a body that are ids, each with the variable that names the same kind of thing."""
+    names = [] if schema is None else [name for name in schema.load_fields if name.endswith("_id")]
+    return {name: name.removeprefix("from_").removeprefix("to_") for name in names}
+
+
+def send(
+    client: ApiClient, route: Route, ids: Mapping[str, str], body: Mapping[str, Any] | None,
+    query: Mapping[str, str] | None = None,
+) -> Reply:
+    """Call the route, with parameters that it requires."""
+    path = route.path
+    for name, value in ids.items():
+        path = path.replace(f"<{name}>", value)
+    asked = {p.name: REQUIRED.get(p.name, "") for p in route.query if p.required} | dict(query or {})
+    if asked:
+        path += "?" + "&".join(f"{name}={value}" for name, value in asked.items())
+    return client.call(route.method, path, body)
+
+
+def listed(reply: Reply) -> list[Any]:
+    """What a list has, be it a page in JSON or an export of lines."""
+    if reply.headers["Content-Type"] == "application/json":
+        found: list[Any] = reply.json["data"]
+        return found
+    return reply.body.splitlines()
+
+
+def all_but(scope: str) -> frozenset[str]:
+    """Every fine scope that a key can be given, without that one."""
+    return frozenset(FINE) - {scope}
