@@ -33,6 +33,16 @@ def user(body: Any = USER, status: int = 200, **headers: str) -> Reply:
     return Reply(status, {name: value for name, value in named.items() if value}, json.dumps(body).encode())
 
 
+def test_a_text_passes_by_its_media_type_alone() -> None:
+    """Whatever parameters its media type has, in the answer or in the document."""
+    for media_type in ("text/plain", "text/plain; version=0.0.4; charset=utf-8"):
+        headers = {name: value for name, value in HEADERS.items() if name != "ETag"}
+        headers |= {"Content-Type": media_type, "Cache-Control": "no-store"}
+        contract().check("GET", "/metrics", Reply(200, headers, b"requests 1\n"))
+    with pytest.raises(AssertionError):
+        contract().check("GET", "/metrics", Reply(200, {**headers, "Content-Type": "text/html"}, b""))
+
+
 @pytest.mark.parametrize(
     ("method", "path", "reply"),
     [
