@@ -14,7 +14,6 @@ from tests.attacks.conftest import KEY, Target, assert_tells_nothing
 from tests.client import ApiClient, Reply
 from tests.loop.exchange import exchange
 
-
 USUAL = {
     "server", "date", "connection", "content-type", "content-length", "x-request-id", "ratelimit", "ratelimit-policy",
     "traceparent",
