@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 SYSTEMD ?= bounded
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-systemd bundle lint audit bench race chaos fuzz clean
+.PHONY: help setup run test test-systemd bundle lint audit bench race chaos contract fuzz clean
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ test-systemd: $(STAMP) ## boot a Debian with systemd, and install, kill, release
 bundle: $(STAMP) ## make dist/ledgerd-VERSION/, which installs on hosts without a network
 	@$(BIN)/python deploy/bundle
 
+contract: $(STAMP) ## at least 5,000 requests made from the OpenAPI document: no answer may be outside it
+	@$(BIN)/python -m tests.contract
+
 race: $(STAMP) ## the stress tests of the core for a minute, on threads and on greenlets
 	@$(BIN)/python -m tests.race
 
@@ -42,9 +45,10 @@ lint: $(STAMP) ## style, types, and who may import whom
 audit: $(STAMP) ## weaknesses in the code (bandit) and known ones of the libraries (pip-audit; NOT RUN without a network)
 	@$(BIN)/python -m tests.audit
 
-bench: $(STAMP) ## measure posting alone, the request loop, the core on threads and on greenlets, the hot code paths
+bench: $(STAMP) ## measure posting alone, the request loop, telemetry, the core on threads and on greenlets, the hot code paths
 	@$(BIN)/python -m tests.bench.posting
 	@$(BIN)/python -m tests.bench.loop
+	@$(BIN)/python -m tests.bench.telemetry
 	@$(BIN)/python -m pytest tests/bench --benchmark-enable --benchmark-only -q
 	@$(BIN)/python -m tests.core.patched tests/bench/test_core.py --benchmark-enable --benchmark-only -q
 

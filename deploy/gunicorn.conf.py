@@ -4,5 +4,8 @@ import os
 
 from service.config import Config
 from service.server.gunicorn import settings
+from service.telemetry.logging import configure_logging
 
-globals().update(settings(Config.from_env(os.environ)))
+ledgerd = Config.from_env(os.environ)
+configure_logging(ledgerd.log_level)
+globals().update(settings(ledgerd))

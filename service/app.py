@@ -9,12 +9,14 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 from service.api import create_flask
 from service.api.accounts import AccountHandlers
 from service.api.cursors import Cursors
+from service.api.document import DocumentHandlers
 from service.api.entries import EntryHandlers
 from service.api.export import ExportHandlers
 from service.api.health import HealthHandlers
 from service.api.hot import hot_routes
 from service.api.keys import KeyHandlers
 from service.api.ledgers import LedgerHandlers
+from service.api.metrics import MetricsHandlers
 from service.api.positions import Positions, carry_positions
 from service.api.problem import problem
 from service.api.routes import public_paths
@@ -30,6 +32,7 @@ from service.errors import ConfigurationError
 from service.ledger.accounts import Accounts
 from service.ledger.authenticator import Authenticator
 from service.ledger.entries import Entries
+from service.ledger.grants import Defaults
 from service.ledger.keys import Keys
 from service.ledger.ledgers import Ledgers
 from service.ledger.posting import Posting
@@ -60,6 +63,8 @@ from service.repository.replicas import Replicas
 from service.repository.search import SearchRepository
 from service.repository.transfers import TransferRepository
 from service.repository.users import UserRepository
+from service.telemetry.facade import Telemetry
+from service.telemetry.readers import Readers
 
 STREAMS_AT_ONCE = 2  # each has a connection of the pool for its length
 CLOSE_AT_LEAST_S = 1.0  # the pool gets so long to close, even where the tasks have used up the time
@@ -74,6 +79,8 @@ class Application:
     def __init__(self, config: Config) -> None:
         if config.database_url is None:
             raise ConfigurationError("DATABASE_URL is not set: `ledgerd serve` sets it for the embedded PostgreSQL")
+        self.telemetry = Telemetry(log_level=config.log_level, metrics=config.metrics == "on")
+        metrics = self.telemetry.metrics
         self._tasks = Tasks(background())
         self._pool = _pool(config, config.database_url)
         queries = Queries(sql_folder() / "queries")
@@ -81,11 +88,16 @@ class Application:
         reader = self._reader = Reader(self._pool, queries, self._replicas, Hedging(config.hedge_after_s))
         self._listener = Listener(config.database_url, self._pool, queries)
         self._key_repository = KeyRepository(self._pool, queries)
-        self._authenticator = Authenticator(self._key_repository, proved_within=self._listener.proved_within)
+        self._authenticator = Authenticator(
+            self._key_repository, proved_within=self._listener.proved_within, on_lookup=metrics.cache_lookup("api_keys")
+        )
         self._listener.on("ledgerd_keys", self._authenticator.drop)
         self._listener.on_lost(self._authenticator.drop_all)
         self._posting = Posting(
-            PostingRepository(self._pool, queries), capacity=config.posting_queue, longest_s=config.timeout_s
+            PostingRepository(self._pool, queries),
+            capacity=config.posting_queue,
+            longest_s=config.timeout_s,
+            on_batch=self.telemetry.batch_ended,
         )
         self._draining = False
         self._health = HealthRepository(self._pool, queries, find_migrations(sql_folder() / "migrations"))
@@ -99,16 +111,20 @@ class Application:
         ledger_accounts = Accounts(AccountRepository(self._pool, reader, queries))
         accounts = AccountHandlers(ledger_accounts, cursors)
         entries = EntryHandlers(Entries(EntryRepository(reader, queries)), ledger_accounts, cursors)
-        ledger_transfers = Transfers(TransferRepository(self._pool, reader, queries), self._posting.post)
+        post = metrics.counting(self._posting.post)
+        ledger_transfers = Transfers(TransferRepository(self._pool, reader, queries), post)
         transfers = TransferHandlers(ledger_transfers, cursors)
         exports = ExportHandlers(ledger_transfers, Streams(most=STREAMS_AT_ONCE, longest_s=config.export_timeout_s))
         ledgers = LedgerHandlers(Ledgers(LedgerRepository(self._pool, queries)), cursors)
-        keys = KeyHandlers(Keys(self._key_repository), cursors)
+        keys = KeyHandlers(Keys(self._key_repository, Defaults(config.rate_limit, config.rate_burst)), cursors)
         search = SearchHandlers(Search(SearchRepository(reader, queries), config.search_timeout_s))
         probes = HealthHandlers(self._health.check, lambda: self._draining)
+        shown = MetricsHandlers(metrics.render, Readers(config.metrics_from).include)
+        documents = DocumentHandlers(lambda: self.routes)
         queries.check_all_taken()
-        resources = (users, accounts, entries, transfers, exports, search, ledgers, keys, probes)
+        resources = (users, accounts, entries, transfers, exports, search, ledgers, keys, probes, documents)
         self.routes = [route for handlers in resources for route in handlers.routes()]
+        self.routes += shown.routes() if metrics.on else ()
         self._wsgi = chain(
             carry_positions(hot_routes(create_flask(self.routes), self.routes), Positions(cursors)),
             public_paths=public_paths(self.routes),
@@ -119,7 +135,12 @@ class Application:
             trusted_proxies=config.trusted_proxies,
             take_key=self._take_of_key,
             address_buckets=self._limiter,
+            on_refusal=metrics.limiter_refused,
+            sample=self.telemetry.sample,
+            began=metrics.request_began,
+            ended=self.telemetry.observers(),
         )
+        self._watch()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         return self._wsgi(environ, start_response)
@@ -134,6 +155,7 @@ class Application:
         self._tasks.spawn("posting lane", self._posting.run_lane)
         self._tasks.spawn("listener", self._listener.run)
         self._tasks.spawn("key uses", lambda ctx: self._authenticator.uses.run(ctx, self._key_repository))
+        self._tasks.spawn("metrics", self.telemetry.metrics.run)
         if self._replicas.all:
             self._tasks.spawn("replicas", self._replicas.run)
         return self
@@ -157,7 +179,18 @@ class Application:
         if not self._reader.close(max(end - monotonic(), CLOSE_AT_LEAST_S)):
             left.append("reads that lost a race")
         self._limiter.close()
+        self.telemetry.close(max(end - monotonic(), CLOSE_AT_LEAST_S))
         return left
+
+    def _watch(self) -> None:
+        self.telemetry.watch(queue=self._posting.statistics, tasks=self._tasks.statuses)
+        metrics = self.telemetry.metrics
+        metrics.watch_pool("primary", self._pool.statistics)
+        for replica in self._replicas.all:
+            server = f"replica {replica.name}"
+            metrics.watch_pool(server, replica.pool.statistics)
+            metrics.watch_breaker(server, replica.breaker)
+            metrics.watch_replica(server, replica)
 
     def _pools(self) -> list[Pool]:
         return [self._pool, *(replica.pool for replica in self._replicas.all)]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Sequence
 
 from service import __version__
+from service.api.openapi import document
+from service.app import Application
 from service.commands.arguments import add_command
 from service.commands.database import database, say
 from service.commands.keys import add_key_commands
@@ -61,6 +64,11 @@ def _check(options: argparse.Namespace) -> int:
     return check(os.environ, say, as_json=options.json)
 
 
+def _openapi(_options: argparse.Namespace) -> int:
+    print(json.dumps(document(Application(Config(database_url="postgresql://")).routes), indent=2))  # connects to nothing
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="ledgerd",
@@ -101,6 +109,9 @@ def _parser() -> argparse.ArgumentParser:
         " warning or a problem, with what to do. Nothing is started or changed. Status 1 where there is a problem.",
     )
     examining.add_argument("--json", action="store_true", help="print JSON")
+    add_command(
+        commands, "openapi", _openapi, "Print the HTTP API as an OpenAPI 3.1 document, without a server or a database."
+    )
     add_key_commands(commands)
     add_ledger_commands(commands)
     return parser

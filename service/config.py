@@ -10,15 +10,13 @@ import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from ipaddress import ip_network
 from math import ceil
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
 from service.errors import ConfigurationError
+from service.settings import Reader, is_network, is_origin, is_postgres_url, is_proxy, mask_password
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
-GREATEST_RATE = 1_000_000  # requests a second
 GREATEST_BURST = 2_000_000  # requests
 SYSTEM_STATE = Path("/var/lib/ledgerd")
 MOST_CONNECTIONS = 4096  # of clients to a worker; above the posting queue, so that overload is answered and not left to wait
@@ -53,6 +51,8 @@ class Config:
     rate_burst: int = 100_000
     address_rate_limit: float = 1000.0
     address_rate_burst: int = 2000
+    metrics: str = "on"
+    metrics_from: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
     postgres_bin: Path | None = None
 
     @classmethod
@@ -69,7 +69,7 @@ class Config:
     @classmethod
     def read(cls, env: Mapping[str, str]) -> tuple[Config, list[str]]:
         """The settings in `env`, with the default for each that is wrong, and every problem in a sentence."""
-        reader = _Reader(env)
+        reader = Reader(env)
         data_dir = Path(os.path.abspath(reader.text("LEDGERD_DATA_DIR", "") or default_data_dir()))
         rate = reader.rate("LEDGERD_RATE_LIMIT", cls.rate_limit)
         address_rate = reader.rate("LEDGERD_ADDRESS_RATE_LIMIT", cls.address_rate_limit)
@@ -99,35 +99,39 @@ class Config:
             rate_burst=reader.integer("LEDGERD_RATE_BURST", max(1, ceil(rate)), 1, GREATEST_BURST),
             address_rate_limit=address_rate,
             address_rate_burst=reader.integer("LEDGERD_ADDRESS_RATE_BURST", max(1, ceil(2 * address_rate)), 1, GREATEST_BURST),
+            metrics=reader.text("LEDGERD_METRICS", cls.metrics).lower(),
+            metrics_from=tuple(reader.text("LEDGERD_METRICS_FROM", " ".join(cls.metrics_from)).split()),
             postgres_bin=Path(path) if (path := reader.text("LEDGERD_POSTGRES_BIN", "")) else None,
         )
         return config, [*reader.problems, *config.problems()]
 
     def problems(self) -> list[str]:
         """What cannot work in the settings taken together, one sentence each."""
-        found = []
+        found = [
+            f"{name}: {word!r} is no {kind}; expected such as {examples}"
+            for name, words, is_good, kind, examples in (
+                ("LEDGERD_CORS_ORIGINS", self.cors_origins, is_origin, "origin", "https://app.example.com"),
+                ("LEDGERD_TRUSTED_PROXIES", self.trusted_proxies, is_proxy, "network", "10.0.0.0/8, 192.0.2.7, ::1 or unix:"),
+                ("LEDGERD_METRICS_FROM", self.metrics_from, is_network, "network", "10.0.0.0/8, 192.0.2.7 or ::1"),
+            )
+            for word in words
+            if not is_good(word)
+        ]
         host, _, port = self.bind.rpartition(":")
         if not host or not port.isdecimal() or not 0 <= int(port) <= 65535:
             found.append(f"LEDGERD_BIND={self.bind!r}: expected HOST:PORT, such as 127.0.0.1:8080")
-        if self.log_level not in LOG_LEVELS:
-            found.append(f"LEDGERD_LOG_LEVEL={self.log_level!r}: expected one of {', '.join(LOG_LEVELS)}")
+        for name, word, words in (("LOG_LEVEL", self.log_level, LOG_LEVELS), ("METRICS", self.metrics, ("on", "off"))):
+            if word not in words:
+                found.append(f"LEDGERD_{name}={word!r}: expected one of {', '.join(words)}")
         if self.db_min_idle > self.db_max_open:
             found.append(f"LEDGERD_DB_MIN_IDLE={self.db_min_idle} is above LEDGERD_DB_MAX_OPEN={self.db_max_open}")
-        if self.database_url and not _is_postgres_url(self.database_url):
+        if self.database_url and not is_postgres_url(self.database_url):
             found.append("DATABASE_URL: expected postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
         for number, url in enumerate(self.replica_urls, 1):
-            if not _is_postgres_url(url):
-                found.append(f"DATABASE_REPLICA_URLS: the address {number} is none; expected such as postgresql://USER@HOST/DATABASE")
+            if not is_postgres_url(url):
+                found.append(f"DATABASE_REPLICA_URLS: the address {number} is none; expected postgresql://USER@HOST/DATABASE")
         if self.replica_urls and self.database_url is None:
             found.append("DATABASE_REPLICA_URLS is set without DATABASE_URL: the embedded PostgreSQL has no replicas")
-        for origin in self.cors_origins:
-            if origin != "*" and urlsplit(origin).scheme not in ("http", "https"):
-                found.append(f"LEDGERD_CORS_ORIGINS: {origin!r} is no origin; expected such as https://app.example.com")
-        for proxy in self.trusted_proxies:
-            if proxy != "unix:" and not _is_network(proxy):
-                found.append(
-                    f"LEDGERD_TRUSTED_PROXIES: {proxy!r} is no network; expected such as 10.0.0.0/8, 192.0.2.7, ::1 or unix:"
-                )
         return found
 
     @property
@@ -151,34 +155,6 @@ class Config:
         return shown
 
 
-def mask_password(url: str) -> str:
-    """`url` with its password, if any, as `***`, in the authority or among the parameters."""
-    if not _is_postgres_url(url):
-        return "***"
-    parts = urlsplit(url)
-    netloc = parts.netloc
-    if "@" in netloc and ":" in netloc.rpartition("@")[0]:
-        userinfo, _, host = netloc.rpartition("@")
-        netloc = f"{userinfo.partition(':')[0]}:***@{host}"
-    query = "&".join("password=***" if p.lower().startswith("password=") else p for p in parts.query.split("&"))
-    return urlunsplit((parts.scheme, netloc, parts.path, query, parts.fragment))
-
-
-def _is_postgres_url(url: str) -> bool:
-    try:
-        return urlsplit(url).scheme in ("postgresql", "postgres")
-    except ValueError:  # an address in brackets that is none
-        return False
-
-
-def _is_network(text: str) -> bool:
-    try:
-        ip_network(text)
-    except ValueError:  # no address, or one with bits beside its prefix
-        return False
-    return True
-
-
 def default_data_dir() -> Path:
     """`var` in the working folder.
 
@@ -189,53 +165,3 @@ def default_data_dir() -> Path:
     if os.geteuid() != 0 or all(folder.stat().st_mode & 0o001 for folder in (here, *here.parents)):
         return here / "var"
     return SYSTEM_STATE / f"{here.name}-{hashlib.sha256(bytes(here)).hexdigest()[:8]}"
-
-
-class _Reader:
-    """Takes settings out of an environment and remembers what is wrong with them."""
-
-    def __init__(self, env: Mapping[str, str]) -> None:
-        self._env = env
-        self.problems: list[str] = []
-
-    def text(self, name: str, default: str) -> str:
-        return self._env.get(name, "").strip() or default
-
-    def secret(self, name: str) -> str | None:
-        if value := self.text(name, ""):
-            return value
-        folder = self._env.get("CREDENTIALS_DIRECTORY")
-        path = Path(folder) / name.lower() if folder else None
-        if path is None or not path.exists():
-            return None
-        try:
-            return path.read_text("utf-8").strip() or None
-        except (OSError, UnicodeError) as exc:
-            self.problems.append(f"{name}: the credential {path} cannot be read: {exc}")
-            return None
-
-    def integer(self, name: str, default: int, low: int, high: int) -> int:
-        text = self.text(name, str(default))
-        if text.isascii() and text.isdecimal() and len(text) < 10 and low <= int(text) <= high:
-            return int(text)
-        self.problems.append(f"{name}={text!r}: expected a whole number from {low} to {high}")
-        return default
-
-    def rate(self, name: str, default: float) -> float:
-        text = self.text(name, f"{default:g}")
-        if text.isascii() and text.replace(".", "", 1).isdecimal() and 0 < float(text) <= GREATEST_RATE:
-            return float(text)
-        self.problems.append(f"{name}={text!r}: expected requests a second, above 0 and up to {GREATEST_RATE}")
-        return default
-
-    def run_dir(self, data_dir: Path) -> Path:
-        """LEDGERD_RUN_DIR, else the folder that systemd makes for the unit (the first of several), else one in the data."""
-        systemd = self._env.get("RUNTIME_DIRECTORY", "").partition(":")[0]
-        return Path(os.path.abspath(self.text("LEDGERD_RUN_DIR", "") or systemd or data_dir / "run"))
-
-    def seconds(self, name: str, default: float) -> float:
-        text = self.text(name, str(default))
-        if text.isascii() and text.replace(".", "", 1).isdecimal() and 0 < float(text) <= 86_400:
-            return float(text)
-        self.problems.append(f"{name}={text!r}: expected seconds above 0 and up to 86400, such as 30 or 2.5")
-        return default

@@ -5,41 +5,21 @@ from __future__ import annotations
 import http.client
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from werkzeug.test import Client
 
+from service.api.problem import CLIENT_CLOSED_REQUEST
 from service.app import Application
 from service.middleware.environ import CLIENT_LEFT
+from tests.contract.document import contract
+from tests.reply import Reply
 
-
-@dataclass(frozen=True)
-class Reply:
-    """An answer; `json` is None when the body is not JSON."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        """The body as JSON."""
-        return json.loads(self.body) if self.body else None
-
-    @property
-    def code(self) -> str | None:
-        """The error code, None for a success."""
-        return self.json.get("code") if isinstance(self.json, dict) else None
-
-    @property
-    def fields(self) -> list[str]:
-        """The fields that the error blames."""
-        return [error["field"] for error in self.json.get("errors", [])]
+__all__ = ["ApiClient", "HttpClient", "Reply"]
 
 
 class ApiClient:
-    """Calls the application through its whole middleware, without a server."""
+    """Calls the application through its whole middleware, without a server; each answer must be one that is documented."""
 
     def __init__(self, application: Application, key: str | None) -> None:
         self._client = Client(application)
@@ -61,7 +41,10 @@ class ApiClient:
             named.setdefault("Content-Type", "application/json")
         environ = {"REMOTE_ADDR": peer} | ({} if client_left is None else {CLIENT_LEFT: client_left})
         with self._client.open(path, method=method, data=data, headers=named, environ_overrides=environ) as answer:
-            return Reply(answer.status_code, dict(answer.headers), answer.get_data())
+            reply = Reply(answer.status_code, dict(answer.headers), answer.get_data())
+        if reply.status != CLIENT_CLOSED_REQUEST:  # nobody sees it
+            contract().check(method, path, reply)
+        return reply
 
     def get(self, path: str, **headers: str) -> Reply:
         """GET."""

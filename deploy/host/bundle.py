@@ -67,7 +67,9 @@ class Bundle:
     def _install_into(self, target: Path, embedded: bool) -> None:
         checked(sys.executable, "-m", "venv", str(target), hint="On Debian: apt install python3-venv")
         python = target / "bin" / "python"
-        wanted = f"ledgerd[embedded]=={self.version}" if embedded else f"ledgerd=={self.version}"
+        has_otel = any(self.folder.glob("wheels/opentelemetry_sdk-*.whl"))  # `deploy/bundle --extra otel`
+        extras = ",".join(name for name, wanted in (("embedded", embedded), ("otel", has_otel)) if wanted)
+        wanted = f"ledgerd[{extras}]=={self.version}" if extras else f"ledgerd=={self.version}"
         offline = ("--no-index", "--find-links", str(self.folder / "wheels"))
         hint = f"Is {self.folder}/wheels complete, and made for {Path(sys.executable).name} {sys.version.split()[0]}?"
         checked("nice", str(python), "-m", "pip", "install", "--quiet", *offline, wanted, hint=hint)

@@ -37,8 +37,7 @@ class AccountHandlers:
         )
         yield Route(
             method="POST", path="/api/accounts", handler=self.create, scope="accounts:write", summary="Open an account",
-            body=self._input, answers={201: AccountAnswer()}, answer_headers=MADE | TAGGED | WRITTEN,
-            errors=("not_found", "conflict"),
+            body=self._input, answers={201: AccountAnswer()}, answer_headers=MADE | TAGGED | WRITTEN, errors=("not_found",),
         )
         yield Route(
             method="GET", path="/api/accounts/<account_id>", handler=self.find, scope="accounts:read", summary="One account",
@@ -48,7 +47,7 @@ class AccountHandlers:
             method="PATCH", path="/api/accounts/<account_id>", handler=self.change, scope="accounts:write",
             summary="Change an account's settings; `If-Match` guards against a change in between", headers=(IF_MATCH,),
             body=self._changes, answers={200: AccountAnswer()}, answer_headers=TAGGED | WRITTEN,
-            errors=("not_found", "conflict", "version_mismatch", "account_closed"),
+            errors=("not_found", "conflict", "version_mismatch"),
         )
 
     def list(self, call: Call) -> Answer:

@@ -5,45 +5,70 @@ The answers themselves are made by hand in `representation`: a schema would cost
 
 from __future__ import annotations
 
-from marshmallow import Schema, fields
+from typing import Any, ClassVar
 
-from service.api.fields import Asset, Choice, Email, LedgerName, Metadata, Several, Text, Time, Whole
+from marshmallow import EXCLUDE, Schema, fields
+
+from service.api.fields import Asset, Choice, Described, Email, LedgerName, Metadata, Several, Text, Time, Whole
+from service.api.parameters import CURSOR
+from service.api.problem import CLIENT_CLOSED_REQUEST, STATUS, describe
+from service.errors import NotFound
 from service.ledger.grants import GREATEST_BURST, GREATEST_RATE_PER_S, MOST_DEBIT_ACCOUNTS
 from service.ledger.money import GREATEST_AMOUNT, GREATEST_ID
 from service.ledger.scopes import GRANTABLE
 
+_CODES = [code for code, status in STATUS.items() if status != CLIENT_CLOSED_REQUEST]
 
-class UserAnswer(Schema):
+
+class _Answer(Schema):
+    """What is answered may gain members; a reader passes over those that it does not know."""
+
+    class Meta:
+        unknown = EXCLUDE
+
+
+class UserAnswer(_Answer):
     """A user."""
 
     id = Whole(1, GREATEST_ID, required=True)
     name = Text(1, 200, required=True)
     email = Email(required=True)
     metadata = Metadata(required=True)
-    version = Whole(1, required=True)
+    version = Whole(1, required=True, meaning="counts the changes; `ETag` has it as well")
     created_at = Time(required=True)
     updated_at = Time(required=True)
 
+    example: ClassVar[dict[str, Any]] = {
+        "id": 1, "name": "Ada", "email": "ada@example.com", "metadata": {"tier": "gold"}, "version": 1,
+        "created_at": "2026-01-31T09:30:00.000000Z", "updated_at": "2026-01-31T09:30:00.000000Z",
+    }
 
-class AccountAnswer(Schema):
+
+class AccountAnswer(_Answer):
     """An account; balances in minor units."""
 
     id = Whole(1, GREATEST_ID, required=True)
-    user_id = Whole(1, GREATEST_ID, required=True, allow_none=True)
+    user_id = Whole(1, GREATEST_ID, required=True, allow_none=True, meaning="the owner, or none")
     asset = Asset(required=True)
-    balance = Whole(-GREATEST_AMOUNT, required=True)
-    held = Whole(0, required=True)
-    available = Whole(-2 * GREATEST_AMOUNT, required=True)
-    min_balance = Whole(-GREATEST_AMOUNT, required=True, allow_none=True)
-    max_balance = Whole(-GREATEST_AMOUNT, required=True, allow_none=True)
+    balance = Whole(-GREATEST_AMOUNT, required=True, meaning="credits less debits")
+    held = Whole(0, required=True, meaning="the part of the balance that is set aside")
+    available = Whole(-2 * GREATEST_AMOUNT, required=True, meaning="`balance - held`: what a debit can draw on")
+    min_balance = Whole(-GREATEST_AMOUNT, required=True, allow_none=True, meaning="the floor of `available`; null is none")
+    max_balance = Whole(-GREATEST_AMOUNT, required=True, allow_none=True, meaning="the ceiling of `balance`; null is none")
     status = Choice("open", "frozen", "closed", required=True)
-    version = Whole(0, required=True)
+    version = Whole(0, required=True, meaning="counts the account's transfers, without a gap")
     metadata = Metadata(required=True)
     created_at = Time(required=True)
     updated_at = Time(required=True)
 
+    example: ClassVar[dict[str, Any]] = {
+        "id": 2, "user_id": 1, "asset": "USD/2", "balance": 1250, "held": 0, "available": 1250, "min_balance": 0,
+        "max_balance": 100_000, "status": "open", "version": 1, "metadata": {},
+        "created_at": "2026-01-31T09:30:10.000000Z", "updated_at": "2026-01-31T09:30:30.000000Z",
+    }
 
-class BalanceAnswer(Schema):
+
+class BalanceAnswer(_Answer):
     """What an account holds, in minor units: now, with what is held of it, or at the time `at`."""
 
     account_id = Whole(1, GREATEST_ID, required=True)
@@ -51,15 +76,23 @@ class BalanceAnswer(Schema):
     balance = Whole(-GREATEST_AMOUNT, required=True)
     held = Whole(0)
     available = Whole(-2 * GREATEST_AMOUNT)
-    version = Whole(0, required=True)
+    version = Whole(0, required=True, meaning="how many transfers that includes")
     updated_at = Time()
     at = Time()
 
+    example: ClassVar[dict[str, Any]] = {
+        "account_id": 2, "asset": "USD/2", "balance": 1250, "held": 0, "available": 1250, "version": 1,
+        "updated_at": "2026-01-31T09:30:30.000000Z",
+    }
+    json_schema: ClassVar[dict[str, Any]] = {
+        "oneOf": [{"required": ["held", "available", "updated_at"]}, {"required": ["at"]}],
+    }
 
-class EntryAnswer(Schema):
+
+class EntryAnswer(_Answer):
     """A line of a statement; `balance` is what the account held right after it."""
 
-    version = Whole(1, required=True)
+    version = Whole(1, required=True, meaning="the number of the line, without a gap")
     transfer_id = Whole(1, GREATEST_ID, required=True)
     direction = Choice("debit", "credit", required=True)
     amount = Whole(1, required=True)
@@ -70,34 +103,46 @@ class EntryAnswer(Schema):
     metadata = Metadata(required=True)
     created_at = Time(required=True)
 
+    example: ClassVar[dict[str, Any]] = {
+        "version": 1, "transfer_id": 1, "direction": "credit", "amount": 1250, "balance": 1250, "other_account_id": 1,
+        "asset": "USD/2", "reference": "order 1001", "metadata": {}, "created_at": "2026-01-31T09:30:30.000000Z",
+    }
 
-class TransferAnswer(Schema):
+
+class TransferAnswer(_Answer):
     """A transfer; amount and balances in minor units."""
 
     id = Whole(1, GREATEST_ID, required=True)
     status = Choice("posted", required=True)
-    from_account_id = Whole(1, GREATEST_ID, required=True)
-    to_account_id = Whole(1, GREATEST_ID, required=True)
+    from_account_id = Whole(1, GREATEST_ID, required=True, meaning="the account debited")
+    to_account_id = Whole(1, GREATEST_ID, required=True, meaning="the account credited")
     amount = Whole(1, required=True)
     asset = Asset(required=True)
     reference = Text(1, 255, required=True, allow_none=True)
     metadata = Metadata(required=True)
-    from_version = Whole(1, required=True)
-    to_version = Whole(1, required=True)
-    from_balance = Whole(-GREATEST_AMOUNT, required=True)
-    to_balance = Whole(-GREATEST_AMOUNT, required=True)
+    from_version = Whole(1, required=True, meaning="the debited account's version right after the transfer")
+    to_version = Whole(1, required=True, meaning="the credited account's version right after the transfer")
+    from_balance = Whole(-GREATEST_AMOUNT, required=True, meaning="the debited account's balance right after the transfer")
+    to_balance = Whole(-GREATEST_AMOUNT, required=True, meaning="the credited account's balance right after the transfer")
     created_at = Time(required=True)
 
+    example: ClassVar[dict[str, Any]] = {
+        "id": 1, "status": "posted", "from_account_id": 1, "to_account_id": 2, "amount": 1250, "asset": "USD/2",
+        "reference": "order 1001", "metadata": {}, "from_version": 1, "to_version": 1, "from_balance": -1250,
+        "to_balance": 1250, "created_at": "2026-01-31T09:30:30.000000Z",
+    }
 
-class LedgerAnswer(Schema):
+class LedgerAnswer(_Answer):
     """A ledger."""
 
     id = Whole(1, GREATEST_ID, required=True)
     name = LedgerName(required=True)
     created_at = Time(required=True)
 
+    example: ClassVar[dict[str, Any]] = {"id": 1, "name": "main", "created_at": "2026-01-31T09:00:00.000000Z"}
 
-class KeyAnswer(Schema):
+
+class KeyAnswer(_Answer):
     """An API key, without its secret."""
 
     id = Text(12, 12, required=True)
@@ -113,57 +158,75 @@ class KeyAnswer(Schema):
     revoked_at = Time(required=True, allow_none=True)
     replaced_by = Text(12, 12, required=True, allow_none=True)
 
+    example: ClassVar[dict[str, Any]] = {
+        "id": "0123456789ab", "ledger": "main", "name": "till 1", "scopes": ["write"], "debit_accounts": None,
+        "rate_per_s": 50, "burst": None, "created_at": "2026-01-31T09:00:00.000000Z", "expires_at": None,
+        "last_used_at": None, "revoked_at": None, "replaced_by": None,
+    }
+
 
 class NewKeyAnswer(KeyAnswer):
     """An API key that was just made, with its secret."""
 
-    key = Text(81, 81, required=True)
+    key = Text(81, 81, required=True, meaning="what `Authorization: Bearer` takes; it is shown this once")
+
+    example: ClassVar[dict[str, Any]] = {**KeyAnswer.example, "key": "ldg_0123456789ab_" + "0" * 64}
 
 
-class UserPage(Schema):
+class _Page(_Answer):
+    next_cursor = Described[str](CURSOR, required=True, allow_none=True, meaning="`cursor` of the next page; null at the end")
+
+
+class UserPage(_Page):
     """A page of users."""
 
     data = fields.List(fields.Nested(UserAnswer), required=True)
-    next_cursor = fields.String(required=True, allow_none=True)
+
+    example: ClassVar[dict[str, Any]] = {"data": [UserAnswer.example], "next_cursor": None}
 
 
-class AccountPage(Schema):
+class AccountPage(_Page):
     """A page of accounts."""
 
     data = fields.List(fields.Nested(AccountAnswer), required=True)
-    next_cursor = fields.String(required=True, allow_none=True)
+
+    example: ClassVar[dict[str, Any]] = {"data": [AccountAnswer.example], "next_cursor": None}
 
 
-class TransferPage(Schema):
+class TransferPage(_Page):
     """A page of transfers."""
 
     data = fields.List(fields.Nested(TransferAnswer), required=True)
-    next_cursor = fields.String(required=True, allow_none=True)
+
+    example: ClassVar[dict[str, Any]] = {"data": [TransferAnswer.example], "next_cursor": None}
 
 
-class LedgerPage(Schema):
+class LedgerPage(_Page):
     """A page of ledgers."""
 
     data = fields.List(fields.Nested(LedgerAnswer), required=True)
-    next_cursor = fields.String(required=True, allow_none=True)
+
+    example: ClassVar[dict[str, Any]] = {"data": [LedgerAnswer.example], "next_cursor": None}
 
 
-class KeyPage(Schema):
+class KeyPage(_Page):
     """A page of keys."""
 
     data = fields.List(fields.Nested(KeyAnswer), required=True)
-    next_cursor = fields.String(required=True, allow_none=True)
+
+    example: ClassVar[dict[str, Any]] = {"data": [KeyAnswer.example], "next_cursor": None}
 
 
-class EntryPage(Schema):
+class EntryPage(_Page):
     """A page of a statement."""
 
     data = fields.List(fields.Nested(EntryAnswer), required=True)
-    next_cursor = fields.String(required=True, allow_none=True)
-    previous_cursor = fields.String(required=True, allow_none=True)
+    previous_cursor = Described[str](CURSOR, required=True, allow_none=True, meaning="`cursor` back; null at the beginning")
+
+    example: ClassVar[dict[str, Any]] = {"data": [EntryAnswer.example], "next_cursor": None, "previous_cursor": None}
 
 
-class SearchHit(Schema):
+class SearchHit(_Answer):
     """Something that fits: its kind, and itself under the name of its kind."""
 
     kind = Choice("user", "account", "transfer", required=True)
@@ -171,14 +234,48 @@ class SearchHit(Schema):
     account = fields.Nested(AccountAnswer)
     transfer = fields.Nested(TransferAnswer)
 
+    example: ClassVar[dict[str, Any]] = {"kind": "user", "user": UserAnswer.example}
+    json_schema: ClassVar[dict[str, Any]] = {
+        "oneOf": [
+            {"properties": {"kind": {"const": kind}}, "required": [kind]} for kind in ("user", "account", "transfer")
+        ],
+    }
 
-class SearchAnswer(Schema):
+
+class SearchAnswer(_Answer):
     """What fits, the best first."""
 
     data = fields.List(fields.Nested(SearchHit), required=True)
 
+    example: ClassVar[dict[str, Any]] = {"data": [SearchHit.example]}
 
-class StateAnswer(Schema):
+
+class StateAnswer(_Answer):
     """What a probe says."""
 
     status = Choice("ok", "ready", required=True)
+
+    example: ClassVar[dict[str, Any]] = {"status": "ok"}
+
+
+class FieldProblem(_Answer):
+    """What is wrong with one part of the request."""
+
+    field = Described[str]({"type": "string"}, required=True, meaning="a JSON member (dotted), a parameter or a header")
+    message = Described[str]({"type": "string"}, required=True)
+
+    example: ClassVar[dict[str, Any]] = {"field": "amount", "message": "expected a whole number from 1 to 9007199254740991"}
+
+
+class Problem(_Answer):
+    """An error (RFC 9457)."""
+
+    type = Described[str]({"type": "string", "format": "uri"}, required=True, meaning="`urn:ledgerd:error:` and the code")
+    title = Described[str]({"type": "string"}, required=True, meaning="the status in words")
+    status = Whole(400, 599, required=True)
+    detail = Described[str]({"type": "string"}, required=True, meaning="for people; it may change")
+    code = Choice(*_CODES, required=True, meaning="what programs test")
+    request_id = Described[str]({"type": "string"}, required=True, meaning="the log has the request under it")
+    errors = fields.List(fields.Nested(FieldProblem), metadata={"description": "the parts of the request that are to blame"})
+
+    example: ClassVar[dict[str, Any]] = describe(NotFound("No user 7 in this ledger."), "6f40d12f2a36f853a003eee2")

@@ -15,7 +15,8 @@ from service.concurrency.context import Context
 from service.errors import FieldError, InvalidInput, NotFound
 from service.ledger.money import GREATEST_ID
 from service.ledger.principal import Principal
-from service.middleware.environ import CONTEXT, PRINCIPAL
+from service.middleware.environ import CONTEXT, PRINCIPAL, TRACE
+from service.middleware.tracing import Trace
 
 DEFAULT_LIMIT = 50
 GREATEST_LIMIT = 100
@@ -48,6 +49,12 @@ class Call:
     def ledger_id(self) -> int:
         """The ledger of the key."""
         return self.principal.ledger_id
+
+    @property
+    def trace_parent(self) -> str | None:
+        """The W3C traceparent for what this request causes, where it is traced."""
+        trace: Trace | None = self.environ.get(TRACE)
+        return trace.header if trace is not None and trace.sampled else None
 
 
 def path_id(kind: str, text: str) -> int:

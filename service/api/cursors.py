@@ -13,6 +13,7 @@ from service.errors import FieldError, InvalidInput
 
 _SIGNATURE_BYTES = 16
 _POSITION_BYTES = 8
+LENGTH = (_SIGNATURE_BYTES + _POSITION_BYTES) * 4 // 3  # in base64, without padding
 
 
 class Cursors:

@@ -34,7 +34,7 @@ class EntryHandlers:
         """The routes."""
         yield Route(
             method="GET", path="/api/accounts/<account_id>/entries", handler=self.list, scope="accounts:read",
-            summary="An account's statement: a line for each transfer, with the balance after it",
+            summary="An account's statement: a line for each transfer, with the balance after it", operation="entries",
             query=(*PAGE, FROM, TO, _DIRECTION, _ORDER), answers={200: EntryPage()}, errors=("not_found",),
         )
         yield Route(

@@ -11,7 +11,7 @@ from service.api.calls import Answer, Call, parameters
 from service.api.filters import query_word, read_wanted
 from service.api.parameters import WANTED
 from service.api.representation import show_transfer
-from service.api.routes import Parameter, Route
+from service.api.routes import Header, Media, Parameter, Route
 from service.api.streams import Streams
 from service.concurrency.context import Context
 from service.concurrency.pipeline import Pipeline
@@ -39,7 +39,8 @@ class ExportHandlers:
         yield Route(
             method="GET", path="/api/transfers/export", handler=self.export, scope="transfers:read",
             summary="All transfers, or those wanted, oldest first, as they are at this moment",
-            query=(_FORMAT, *WANTED), answers={200: None}, errors=("overloaded",),
+            query=(_FORMAT, *WANTED), answers={200: Media(("application/x-ndjson", "text/csv"))}, errors=("overloaded",),
+            answer_headers={"Content-Disposition": Header("to be kept as a file of this name")},
         )
 
     def export(self, call: Call) -> Answer:

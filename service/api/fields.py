@@ -1,10 +1,15 @@
-"""The marshmallow fields of the schemas: strict, so that nothing is taken for something it is not."""
+"""The marshmallow fields of the schemas: strict, so that nothing is taken for something it is not.
+
+Each says the same as a JSON schema, in `metadata`, where apispec looks for it; `meaning` becomes its description.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from itertools import pairwise
+from typing import Any, TypeVar
 
 from marshmallow import ValidationError
 from marshmallow.fields import Field, List
@@ -13,15 +18,27 @@ from service.ledger.ledgers import LEDGER_NAME, LEDGER_NAME_SHAPE
 from service.ledger.money import ASSET, GREATEST_AMOUNT
 
 MOST_METADATA = 16_384
-TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)", re.ASCII)
 DEEPEST_METADATA = 5
+WITHOUT_NUL = r"^[^\x00]*$"
+TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2})")
+# for a class of characters: what is white or invisible: controls, spaces, soft hyphens, marks of direction and width
+INVISIBLE = r"\x00-\x20\x7f-\xa0\xad\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff\ufff9-\ufffb"
+_EMAIL = re.compile(f"[^@{INVISIBLE}]+@[^@{INVISIBLE}]+")
+Value = TypeVar("Value")
 
 
-class Whole(Field[int]):
+class Described(Field[Value]):
+    """A field with its JSON schema."""
+
+    def __init__(self, schema: Mapping[str, Any], *, meaning: str = "", **options: Any) -> None:
+        super().__init__(metadata={**schema, "description": meaning} if meaning else schema, **options)
+
+
+class Whole(Described[int]):
     """A JSON integer in a range; no float, string or boolean passes for one."""
 
     def __init__(self, low: int, high: int = GREATEST_AMOUNT, **options: Any) -> None:
-        super().__init__(**options)
+        super().__init__({"type": "integer", "minimum": low, "maximum": high}, **options)
         self._low, self._high = low, high
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
@@ -30,11 +47,11 @@ class Whole(Field[int]):
         raise ValidationError(f"expected a whole number from {self._low} to {self._high}")
 
 
-class Text(Field[str]):
+class Text(Described[str]):
     """A string of a bounded number of characters, without NUL or lone surrogates."""
 
-    def __init__(self, low: int, high: int, **options: Any) -> None:
-        super().__init__(**options)
+    def __init__(self, low: int, high: int, *, pattern: str = WITHOUT_NUL, **options: Any) -> None:
+        super().__init__({"type": "string", "minLength": low, "maxLength": high, "pattern": pattern}, **options)
         self._low, self._high = low, high
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
@@ -47,18 +64,20 @@ class Email(Text):
     """An address as far as it can be told without sending to it: something, one @, a domain, no white space."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(3, 254, **options)
+        super().__init__(3, 254, pattern=whole(_EMAIL), **options)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         text = super()._deserialize(value, attr, data, **kwargs)
-        local, _, domain = text.rpartition("@")
-        if not local or not domain or "@" in local or any(c.isspace() or not c.isprintable() for c in text):
+        if _EMAIL.fullmatch(text) is None:
             raise ValidationError("expected an email address, such as ada@example.com")
         return text
 
 
-class Asset(Field[str]):
+class Asset(Described[str]):
     """An asset code with its scale."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__({"type": "string", "pattern": whole(ASSET)}, **options)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         if isinstance(value, str) and ASSET.fullmatch(value):
@@ -70,7 +89,7 @@ class LedgerName(Text):
     """The name of a ledger."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(1, 63, **options)
+        super().__init__(1, 63, pattern=whole(LEDGER_NAME), **options)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         if isinstance(value, str) and LEDGER_NAME.fullmatch(value):
@@ -78,11 +97,11 @@ class LedgerName(Text):
         raise ValidationError(f"expected {LEDGER_NAME_SHAPE}")
 
 
-class Choice(Field[str]):
+class Choice(Described[str]):
     """One of a few words."""
 
     def __init__(self, *words: str, **options: Any) -> None:
-        super().__init__(**options)
+        super().__init__({"type": "string", "enum": list(words)}, **options)
         self._words = words
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
@@ -91,8 +110,11 @@ class Choice(Field[str]):
         raise ValidationError(f"expected one of {', '.join(self._words)}")
 
 
-class Time(Field[str]):
+class Time(Described[str]):
     """A moment in RFC 3339 with its zone, such as 2026-01-31T09:30:00.000000Z."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__({"type": "string", "format": "date-time", "pattern": whole(TIME)}, **options)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         if isinstance(value, str) and TIME.fullmatch(value):
@@ -115,7 +137,7 @@ class Several(List[Any]):
     """An array of some different values."""
 
     def __init__(self, inner: Field[Any], most: int, **options: Any) -> None:
-        super().__init__(inner, **options)
+        super().__init__(inner, metadata={"minItems": 1, "maxItems": most, "uniqueItems": True}, **options)
         self._most = most
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> tuple[Any, ...]:  # type: ignore[override]
@@ -127,8 +149,11 @@ class Several(List[Any]):
         return found
 
 
-class Metadata(Field[dict[str, Any]]):
+class Metadata(Described[dict[str, Any]]):
     """A small JSON object of the client's own: strings, whole numbers, booleans, null, and objects and arrays of them."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__({"allOf": [{"$ref": "#/components/schemas/Metadata"}]}, **options)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> dict[str, Any]:
         if not isinstance(value, dict):
@@ -136,6 +161,27 @@ class Metadata(Field[dict[str, Any]]):
         if _size(value, DEEPEST_METADATA) > MOST_METADATA:
             raise ValidationError(f"expected at most {MOST_METADATA} characters in all")
         return value
+
+
+def metadata_schemas() -> dict[str, dict[str, Any]]:
+    """The JSON schemas that `Metadata` refers to, by name: one for each level of nesting, since these are bounded."""
+    levels = ["Metadata", *(f"MetadataLevel{level}" for level in range(2, DEEPEST_METADATA + 1)), "MetadataScalar"]
+    whole_number = {"type": "integer", "minimum": -GREATEST_AMOUNT, "maximum": GREATEST_AMOUNT}
+    scalar = {"anyOf": [{"type": "string", "pattern": WITHOUT_NUL}, whole_number, {"type": ["boolean", "null"]}]}
+    schemas: dict[str, dict[str, Any]] = {"MetadataScalar": scalar}
+    for name, deeper in pairwise(levels):
+        inner = {"$ref": f"#/components/schemas/{deeper}"}
+        members = {"type": "object", "propertyNames": {"pattern": WITHOUT_NUL}, "additionalProperties": inner}
+        schemas[name] = {"anyOf": [*scalar["anyOf"], members, {"type": "array", "items": inner}]}
+        if name == "Metadata":
+            bounds = f"at most {DEEPEST_METADATA} levels deep, and about {MOST_METADATA} characters in all"
+            schemas[name] = {**members, "description": f"The client's own: {bounds}."}
+    return schemas
+
+
+def whole(pattern: re.Pattern[str]) -> str:
+    """`pattern` as JSON schemas take it, which look for a match anywhere."""
+    return f"^(?:{pattern.pattern})$"
 
 
 def storable(text: str) -> str:

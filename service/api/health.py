@@ -27,7 +27,7 @@ class HealthHandlers:
         yield Route(
             method="GET", path="/readyz", handler=self.ready, scope=None,
             summary="200 while the database answers, has every migration, and the process is not to stop",
-            answers={200: StateAnswer()},
+            answers={200: StateAnswer()}, errors=("unavailable",),
         )
 
     def live(self, _call: Call) -> Answer:

@@ -9,16 +9,18 @@ from service.api.answers import KeyAnswer, KeyPage, NewKeyAnswer
 from service.api.body import read_object
 from service.api.calls import Answer, Call, page
 from service.api.cursors import Cursors
-from service.api.parameters import MADE, PAGE
+from service.api.fields import whole
+from service.api.parameters import MADE, PAGE, SEARCHED
 from service.api.representation import show_key
-from service.api.routes import Parameter, Route
+from service.api.routes import Header, Parameter, Route
 from service.api.schemas import KeyInput, RotationInput, load
 from service.errors import FieldError, Forbidden, InvalidInput, NotFound
 from service.ledger.grants import Grant
 from service.ledger.keys import Keys, NewKey
 
-_ID = re.compile(r"[0-9a-f]{12}", re.ASCII)
-_SHOWN_ONCE = MADE | {"Cache-Control": "`no-store`: the answer holds a secret"}
+_ID = re.compile(r"[0-9a-f]{12}")
+_KEY_ID = Parameter("key_id", "its id", {"type": "string", "pattern": whole(_ID)})
+_SHOWN_ONCE = MADE | {"Cache-Control": Header("the answer holds a secret", {"const": "no-store"})}
 
 
 class KeyHandlers:
@@ -35,7 +37,7 @@ class KeyHandlers:
         yield Route(
             method="GET", path="/api/keys", handler=self.list, scope="keys:read",
             summary="A page of the ledger's keys in the order of making; an operator names another ledger by `ledger`",
-            query=(*PAGE, Parameter("ledger", "the name of a ledger, for operators")), answers={200: KeyPage()},
+            query=(*PAGE, Parameter("ledger", "the name of a ledger, for operators", SEARCHED)), answers={200: KeyPage()},
             errors=("not_found",),
         )
         yield Route(
@@ -44,16 +46,16 @@ class KeyHandlers:
             body=self._input, answers={201: NewKeyAnswer()}, answer_headers=_SHOWN_ONCE, errors=("not_found",),
         )
         yield Route(
-            method="GET", path="/api/keys/<key_id>", handler=self.find, scope="keys:read",
+            method="GET", path="/api/keys/<key_id>", handler=self.find, scope="keys:read", variables=(_KEY_ID,),
             summary="One key, without its secret", answers={200: KeyAnswer()}, errors=("not_found",),
         )
         yield Route(
-            method="DELETE", path="/api/keys/<key_id>", handler=self.revoke, scope="keys:write",
+            method="DELETE", path="/api/keys/<key_id>", handler=self.revoke, scope="keys:write", variables=(_KEY_ID,),
             summary="Revoke a key, for ever; every worker refuses it within a second", answers={204: None},
             errors=("not_found",),
         )
         yield Route(
-            method="POST", path="/api/keys/<key_id>/rotate", handler=self.rotate, scope="keys:write",
+            method="POST", path="/api/keys/<key_id>/rotate", handler=self.rotate, scope="keys:write", variables=(_KEY_ID,),
             summary="Make a key that is given the same, and let the old one end after the overlap", body=self._rotation,
             answers={201: NewKeyAnswer()}, answer_headers=_SHOWN_ONCE, errors=("not_found", "conflict"),
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from http import HTTPStatus
+from typing import Any
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 from service.errors import Internal, LedgerdError, MethodNotAllowed, Unauthenticated
@@ -39,28 +40,12 @@ STATUS = {
 }
 
 
-def describe(error: LedgerdError, status: int, title: str, request_id: str | None) -> bytes:
-    """The body of the answer."""
-    content: dict[str, object] = {
-        "type": f"urn:ledgerd:error:{error.code}",
-        "title": title,
-        "status": status,
-        "detail": error.message,
-        "code": error.code,
-        "request_id": request_id,
-    }
-    if error.fields:
-        content["errors"] = [{"field": f.field, "message": f.message} for f in error.fields]
-    return json.dumps(content).encode()
-
-
 def problem(environ: WSGIEnvironment, start_response: StartResponse, error: Exception) -> Iterable[bytes]:
     """Answer with `error`. What is not of the taxonomy is told as `internal`, without a word about it."""
     if not isinstance(error, LedgerdError):
         error = Internal("Something went wrong here; the log has it under this id.")
-    status = STATUS[error.code]
-    title = "Client Closed Request" if status == CLIENT_CLOSED_REQUEST else HTTPStatus(status).phrase
-    body = describe(error, status, title, environ.get(REQUEST_ID))
+    content = describe(error, environ.get(REQUEST_ID))
+    body = json.dumps(content).encode()
     headers = [("Content-Type", "application/problem+json"), ("Content-Length", str(len(body)))]
     if error.retry_after_s is not None:
         headers.append(("Retry-After", str(error.retry_after_s)))
@@ -68,5 +53,21 @@ def problem(environ: WSGIEnvironment, start_response: StartResponse, error: Exce
         headers.append(("WWW-Authenticate", 'Bearer realm="ledgerd"'))
     if isinstance(error, MethodNotAllowed):
         headers.append(("Allow", ", ".join(error.allowed)))
-    start_response(f"{status} {title}", headers)
+    start_response(f"{content['status']} {content['title']}", headers)
     return [] if environ.get("REQUEST_METHOD") == "HEAD" else [body]
+
+
+def describe(error: LedgerdError, request_id: str | None) -> dict[str, Any]:
+    """The JSON of an error."""
+    status = STATUS[error.code]
+    content: dict[str, Any] = {
+        "type": f"urn:ledgerd:error:{error.code}",
+        "title": "Client Closed Request" if status == CLIENT_CLOSED_REQUEST else HTTPStatus(status).phrase,
+        "status": status,
+        "detail": error.message,
+        "code": error.code,
+        "request_id": request_id,
+    }
+    if error.fields:
+        content["errors"] = [{"field": f.field, "message": f.message} for f in error.fields]
+    return content

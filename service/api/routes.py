@@ -27,6 +27,32 @@ class Parameter:
     schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "string"})
     required: bool = False
 
+    def openapi(self) -> dict[str, Any]:
+        """As the OpenAPI document has it, but for its name and place."""
+        return {"description": self.meaning, "schema": self.schema}
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """A header of the answer: what it means, its JSON schema; `only` names the one success that has it, if not all have it."""
+
+    meaning: str
+    schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "string"})
+    only: int | None = None
+    always: bool = True
+
+    def openapi(self) -> dict[str, Any]:
+        """As the OpenAPI document has it, but for its name."""
+        return {"description": self.meaning, "required": self.always, "schema": self.schema}
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """An answer that is no resource but a file or a text: the media types that it may have, and its JSON schema."""
+
+    types: tuple[str, ...]
+    schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "string"})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
@@ -35,7 +61,8 @@ class Route:
     `path` names its variables as Flask does: `/api/users/<user_id>`. `scope` is what the key must hold, several with spaces
     between them; None opens the route to those without a key. `body` is the schema of the request's JSON; `answers` has one
     for each status that is a success, None where there is no body. `errors` are the codes of the taxonomy that this route
-    answers besides those that any may.
+    answers besides those that any may. `variables` describe those of the path that are no ids. `operation` is its name in
+    generated clients, if not the handler's.
     """
 
     method: str
@@ -43,12 +70,14 @@ class Route:
     handler: Callable[..., Answer]
     scope: str | None
     summary: str
-    answers: Mapping[int, Schema | None]
+    answers: Mapping[int, Schema | Media | None]
     body: Schema | None = None
+    variables: tuple[Parameter, ...] = ()
     query: tuple[Parameter, ...] = ()
     headers: tuple[Parameter, ...] = ()
-    answer_headers: Mapping[str, str] = field(default_factory=dict)
+    answer_headers: Mapping[str, Header] = field(default_factory=dict)
     errors: tuple[str, ...] = ()
+    operation: str = ""
     scopes: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:

@@ -1,8 +1,11 @@
-"""What clients may send, as marshmallow schemas. An unknown field is an error that names it."""
+"""What clients may send, as marshmallow schemas. An unknown field is an error that names it.
+
+Each has an `example`, and in `json_schema` what its fields cannot say: both for the OpenAPI document.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from marshmallow import RAISE, Schema, ValidationError, missing
 
@@ -31,15 +34,19 @@ class UserInput(_Strict):
     email = Email(required=True)
     metadata = Metadata(load_default=dict)
 
+    example: ClassVar[dict[str, Any]] = {"name": "Ada", "email": "ada@example.com", "metadata": {"tier": "gold"}}
+
 
 class AccountInput(_Strict):
     """The body of POST /api/accounts. Limits are minor units; null is no limit."""
 
-    user_id = Whole(1, GREATEST_ID, load_default=None, allow_none=True)
+    user_id = Whole(1, GREATEST_ID, load_default=None, allow_none=True, meaning="the owner, or none")
     asset = Asset(required=True)
-    min_balance = Whole(-GREATEST_AMOUNT, 0, load_default=0, allow_none=True)
-    max_balance = Whole(0, load_default=None, allow_none=True)
+    min_balance = Whole(-GREATEST_AMOUNT, 0, load_default=0, allow_none=True, meaning="the floor; null is none")
+    max_balance = Whole(0, load_default=None, allow_none=True, meaning="the ceiling; null is none")
     metadata = Metadata(load_default=dict)
+
+    example: ClassVar[dict[str, Any]] = {"asset": "USD/2", "user_id": 1, "max_balance": 100_000}
 
 
 class AccountChanges(_Strict):
@@ -48,25 +55,34 @@ class AccountChanges(_Strict):
     status = Choice("open", "frozen", "closed")
     min_balance = Whole(-GREATEST_AMOUNT, allow_none=True)
     max_balance = Whole(-GREATEST_AMOUNT, allow_none=True)
-    metadata = Metadata()
+    metadata = Metadata(meaning="replaces the old one")
+
+    example: ClassVar[dict[str, Any]] = {"status": "frozen"}
+    json_schema: ClassVar[dict[str, Any]] = {"minProperties": 1}
 
 
 class TransferInput(_Strict):
     """The body of POST /api/transfers."""
 
-    from_account_id = Whole(1, GREATEST_ID, required=True)
-    to_account_id = Whole(1, GREATEST_ID, required=True)
-    amount = Whole(1, required=True)
-    asset = Asset(load_default=None)
-    reference = Text(1, 255, load_default=None)
+    from_account_id = Whole(1, GREATEST_ID, required=True, meaning="the account to debit")
+    to_account_id = Whole(1, GREATEST_ID, required=True, meaning="the account to credit")
+    amount = Whole(1, required=True, meaning="minor units")
+    asset = Asset(load_default=None, meaning="refused unless both accounts hold it; without it they decide")
+    reference = Text(1, 255, load_default=None, meaning="the client's own; it need not be unique")
     metadata = Metadata(load_default=None)
-    if_from_version = Whole(0, load_default=None)
+    if_from_version = Whole(0, load_default=None, meaning="refused unless the debited account has this `version`")
+
+    example: ClassVar[dict[str, Any]] = {
+        "from_account_id": 1, "to_account_id": 2, "amount": 1250, "reference": "order 1001",
+    }
 
 
 class LedgerInput(_Strict):
     """The body of POST /api/ledgers."""
 
     name = LedgerName(required=True)
+
+    example: ClassVar[dict[str, Any]] = {"name": "shop"}
 
 
 class KeyInput(_Strict):
@@ -81,11 +97,21 @@ class KeyInput(_Strict):
     burst = Whole(1, GREATEST_BURST, load_default=None, allow_none=True)
     ledger = LedgerName(load_default=None, allow_none=True)
 
+    example: ClassVar[dict[str, Any]] = {"scopes": ["read"], "name": "till 1", "expires_in_s": 86_400}
+    json_schema: ClassVar[dict[str, Any]] = {  # an end is given once
+        "not": {
+            "properties": {"expires_in_s": {"type": "integer"}, "expires_at": {"type": "string"}},
+            "required": ["expires_in_s", "expires_at"],
+        },
+    }
+
 
 class RotationInput(_Strict):
     """The body of POST /api/keys/{id}/rotate: how long the old key goes on."""
 
     overlap_s = Whole(0, LONGEST_OVERLAP_S, load_default=DEFAULT_OVERLAP_S)
+
+    example: ClassVar[dict[str, Any]] = {"overlap_s": 3600}
 
 
 def load(schema: Schema, data: dict[str, Any]) -> dict[str, Any]:

@@ -7,14 +7,16 @@ from typing import Any
 
 from service.api.answers import SearchAnswer
 from service.api.calls import Answer, Call, parameters, read_limit
+from service.api.fields import INVISIBLE
 from service.api.parameters import LIMIT
 from service.api.representation import show_account, show_transfer, show_user
 from service.api.routes import Parameter, Route
 from service.ledger.search import LONGEST, Kind, Search
 
+_ASKED = f"^([1-9]|[^{INVISIBLE}][^\\x00]*[^{INVISIBLE}])$"  # what is around it is taken off
 _Q = Parameter(
     "q", "words or their beginnings, how a reference begins, or an id",
-    {"type": "string", "minLength": 1, "maxLength": LONGEST}, required=True,
+    {"type": "string", "maxLength": LONGEST, "pattern": _ASKED, "examples": ["ada"]}, required=True,
 )
 _SHOW: dict[Kind, Callable[[Any], dict[str, Any]]] = {"user": show_user, "account": show_account, "transfer": show_transfer}
 

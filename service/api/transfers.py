@@ -11,17 +11,23 @@ from service.api.answers import TransferAnswer, TransferPage
 from service.api.body import read_object
 from service.api.calls import Answer, Call, page, path_id
 from service.api.cursors import Cursors
+from service.api.fields import whole
 from service.api.filters import read_wanted
-from service.api.parameters import IDEMPOTENCY_KEY, MADE, PAGE, WANTED, WRITTEN
+from service.api.parameters import MADE, PAGE, WANTED, WRITTEN
 from service.api.positions import HEADER, Positions
 from service.api.representation import show_transfer
-from service.api.routes import Route
+from service.api.routes import Header, Parameter, Route
 from service.api.schemas import TransferInput, load
 from service.errors import FieldError, Forbidden, InvalidInput
 from service.ledger.money import GREATEST_ID
 from service.ledger.transfers import PostRequest, Transfers
 
-_KEY = re.compile(r'"([ !#-~]{1,255})"|([!#-~]{1,255})', re.ASCII)
+_KEY = re.compile(r'"([ !#-~]{1,255})"|([!#-~]{1,255})')
+_TRUE = {"const": "true"}
+IDEMPOTENCY_KEY = Parameter(
+    "Idempotency-Key", "1 to 255 printable ASCII characters, bare or in double quotes: one key, one effect, for ever",
+    {"type": "string", "pattern": whole(_KEY), "examples": ["order-1001"]},
+)
 
 
 class TransferHandlers:
@@ -44,10 +50,10 @@ class TransferHandlers:
             method="POST", path="/api/transfers", handler=self.create, scope="transfers:write",
             summary="Post a transfer; with an `Idempotency-Key`, once for ever", headers=(IDEMPOTENCY_KEY,),
             body=self._input, answers={201: TransferAnswer(), 200: TransferAnswer()},
-            answer_headers=MADE | WRITTEN | {"Idempotency-Replayed": "`true` where the key had posted it before (200)"},
+            answer_headers=MADE | WRITTEN | {"Idempotency-Replayed": Header("its key had posted it", _TRUE, only=200)},
             errors=(
                 "not_found", "version_mismatch", "insufficient_funds", "asset_mismatch", "account_closed", "account_frozen",
-                "same_account", "limit_exceeded", "idempotency_key_reused", "overloaded", "outcome_unknown",
+                "same_account", "limit_exceeded", "idempotency_key_reused", "overloaded",
             ),
         )
         yield Route(
@@ -68,7 +74,8 @@ class TransferHandlers:
         if not call.principal.may_debit(values["from_account_id"]):
             problem = FieldError("from_account_id", "this API key may not debit this account")
             raise Forbidden("This API key may debit some accounts only.", fields=(problem,))
-        request = PostRequest(ledger_id=call.ledger_id, key=idempotency_key(call.environ), **values)
+        key = idempotency_key(call.environ)
+        request = PostRequest(ledger_id=call.ledger_id, key=key, trace_parent=call.trace_parent, **values)
         posted = self._transfers.create(call.ctx, request)
         headers = {"Location": f"/api/transfers/{posted.transfer.id}", HEADER: self._positions.tell(call, posted.position)}
         if posted.replayed:

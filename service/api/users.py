@@ -8,7 +8,7 @@ from service.api.answers import UserAnswer, UserPage
 from service.api.body import read_object
 from service.api.calls import Answer, Call, if_match, page, path_id
 from service.api.cursors import Cursors
-from service.api.parameters import IF_MATCH, MADE, PAGE, TAGGED, WRITTEN
+from service.api.parameters import IF_MATCH, MADE, PAGE, SEARCHED, TAGGED, WRITTEN
 from service.api.positions import Positions
 from service.api.representation import show_user
 from service.api.routes import Parameter, Route
@@ -31,7 +31,7 @@ class UserHandlers:
         yield Route(
             method="GET", path="/api/users", handler=self.list, scope="users:read",
             summary="A page of users by id; with `email`, the one who has it",
-            query=(*PAGE, Parameter("email", "whose it is")), answers={200: UserPage()},
+            query=(*PAGE, Parameter("email", "whose it is", SEARCHED)), answers={200: UserPage()},
         )
         yield Route(
             method="POST", path="/api/users", handler=self.create, scope="users:write", summary="Make a user",

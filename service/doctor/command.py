@@ -13,11 +13,13 @@ from service.errors import ConfigurationError
 from service.repository.inspection import Inspection
 from service.repository.queries import sql_folder
 from service.server.supervisor import embedded
+from service.telemetry.otel import export_problems
 
 
 def check(env: Mapping[str, str], say: Callable[[str], None], *, as_json: bool) -> int:
     """Examine everything that `env` points to; 1 where there is a problem, else 0."""
     config, problems = Config.read(env)
+    problems += export_problems(env)
     url, reason = database_of(config, problems)
     inspection = None if url is None else Inspection(url, sql_folder())
     subject = Subject(

@@ -19,13 +19,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from service.concurrency.channel import Channel, ChannelClosed, WouldBlock
+from service.concurrency.channel import Channel, ChannelClosed, ChannelStatistics, WouldBlock
 from service.concurrency.context import Context, background, with_timeout
-from service.concurrency.primitives import Parking
+from service.concurrency.primitives import Parking, monotonic
 from service.concurrency.promise import Promise
 from service.errors import DeadlineExceeded, Internal, LedgerdError, OutcomeUnknown, Overloaded, Unavailable
 from service.ledger.transfers import Outcome, PostRequest
@@ -56,10 +56,21 @@ class BatchStore(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class BatchReport:
+    """What a lane did at once: how long each of `requests` waited for it, when it began, and how long it took (s)."""
+
+    requests: Sequence[PostRequest]
+    waited_s: Sequence[float]
+    began_at: float
+    took_s: float
+
+
 @dataclass(slots=True, eq=False)
 class _Job:
     ctx: Context
     request: PostRequest
+    since: float
     promise: Promise[Outcome] = field(default_factory=Promise)
     may_be_posted: bool = False
 
@@ -67,15 +78,23 @@ class _Job:
 class Posting:
     """The channel of waiting requests, and the lane that empties it."""
 
-    def __init__(self, store: BatchStore, *, capacity: int, longest_s: float) -> None:
+    def __init__(
+        self,
+        store: BatchStore,
+        *,
+        capacity: int,
+        longest_s: float,
+        on_batch: Callable[[BatchReport], None] = lambda _batch: None,
+    ) -> None:
         self._store = store
+        self._on_batch = on_batch
         self._longest_s = longest_s  # of a batch, with all attempts, where a request has no earlier deadline
         self._waiting: Channel[_Job] = Channel(capacity)
 
     def post(self, ctx: Context, request: PostRequest) -> Outcome:
         """Post `request` and wait for its outcome; the errors are the module's."""
         ctx.check()
-        job = _Job(ctx, request)
+        job = _Job(ctx, request, monotonic())
         try:
             self._waiting.send_nowait(job)
         except WouldBlock:
@@ -99,7 +118,14 @@ class Posting:
             except ChannelClosed:
                 return
             if wanted := [job for job in batch if _still_wanted(job)]:
+                began_at = monotonic()
                 self._settle(wanted)
+                requests, waited_s = [job.request for job in wanted], [began_at - job.since for job in wanted]
+                self._on_batch(BatchReport(requests, waited_s, began_at, monotonic() - began_at))
+
+    def statistics(self) -> ChannelStatistics:
+        """How many requests wait, and how many may."""
+        return self._waiting.statistics()
 
     def close(self) -> None:
         """Take no further requests; the lane ends when those that wait are posted. A second time does nothing."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -38,7 +38,10 @@ class Transfer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PostRequest:
-    """A transfer that is to be posted; `amount` in minor units. `fingerprint` goes with `key` and tells requests apart."""
+    """A transfer that is to be posted; `amount` in minor units. `fingerprint` goes with `key` and tells requests apart.
+
+    `trace_parent` is the W3C traceparent of who asks, where that is traced; it changes nothing.
+    """
 
     ledger_id: int
     from_account_id: int
@@ -49,6 +52,7 @@ class PostRequest:
     reference: str | None = None
     metadata: Mapping[str, Any] | None = None
     key: str | None = None
+    trace_parent: str | None = field(default=None, compare=False)
 
     def fingerprint(self) -> bytes:
         """32 bytes that are equal for requests that ask for the same thing."""

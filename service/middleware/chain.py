@@ -7,17 +7,18 @@ from typing import Any
 from wsgiref.types import WSGIApplication
 
 from service.concurrency.context import Context
-from service.middleware.access_log import access_log
 from service.middleware.authentication import authentication
 from service.middleware.body_limit import body_limit
 from service.middleware.client_address import client_address
 from service.middleware.cors import cors
 from service.middleware.deadline import deadline
 from service.middleware.environ import Middleware, Render
+from service.middleware.observation import Ended, observation
 from service.middleware.rate_limit import AddressBuckets, Callers, OnRefusal, Taken, rate_limit, rate_limit_headers
 from service.middleware.recovery import recovery
 from service.middleware.request_id import request_id
 from service.middleware.request_target import request_target
+from service.middleware.tracing import Sample, tracing
 
 
 def chain(
@@ -31,14 +32,18 @@ def chain(
     trusted_proxies: Sequence[str],
     take_key: Callable[[Any], Taken],
     address_buckets: AddressBuckets,
-    on_refusal: OnRefusal = lambda _kind: None,
+    on_refusal: OnRefusal,
+    sample: Sample,
+    began: Callable[[], None],
+    ended: Sequence[Ended],
 ) -> WSGIApplication:
     """`app` inside all of them."""
     callers = Callers(address_buckets, on_refusal)
     layers: list[Middleware] = [
         client_address(trusted_proxies),
         request_id,
-        access_log,
+        tracing(sample),
+        observation(began, ended),
         rate_limit_headers,
         cors(cors_origins),
         recovery(render),

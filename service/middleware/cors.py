@@ -9,12 +9,17 @@ from service.middleware.environ import ExcInfo, Headers, Middleware
 
 _ALLOW = [
     ("Access-Control-Allow-Methods", "GET, POST, PUT, PATCH, DELETE"),
-    ("Access-Control-Allow-Headers", "Authorization, Content-Type, Idempotency-Key, If-Match, Request-Timeout, X-Request-ID"),
+    (
+        "Access-Control-Allow-Headers",
+        "Authorization, Content-Type, Idempotency-Key, If-Match, Ledger-Position, Request-Timeout, X-Request-ID, traceparent,"
+        " tracestate",
+    ),
     ("Access-Control-Max-Age", "600"),
 ]
 _EXPOSE = (
     "Access-Control-Expose-Headers",
-    "ETag, Idempotency-Replayed, Location, RateLimit, RateLimit-Policy, Retry-After, X-Request-ID",
+    "ETag, Idempotency-Replayed, Ledger-Position, Location, RateLimit, RateLimit-Policy, Retry-After, X-Request-ID,"
+    " traceparent",
 )
 
 

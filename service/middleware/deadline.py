@@ -13,7 +13,7 @@ from service.concurrency.context import Context, background, with_timeout
 from service.errors import ClientClosedRequest, FieldError, InvalidInput
 from service.middleware.environ import CLIENT_LEFT, CONTEXT, Middleware
 
-_SECONDS = re.compile(r"\d{1,9}(\.\d{1,9})?", re.ASCII)
+SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 
 
 def deadline(longest_s: float) -> Middleware:
@@ -40,7 +40,7 @@ def deadline(longest_s: float) -> Middleware:
 
 
 def _seconds(header: str) -> float:
-    if _SECONDS.fullmatch(header) is None or float(header) == 0:
+    if SECONDS.fullmatch(header) is None or float(header) == 0:
         message = "expected seconds as a positive decimal number, such as 2.5"
         raise InvalidInput(f"Request-Timeout: {message}.", fields=(FieldError("Request-Timeout", message),))
     return float(header)

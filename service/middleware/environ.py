@@ -13,6 +13,7 @@ CLIENT_ADDRESS = "ledgerd.client_address"  # str: who really sends it, behind tr
 PRINCIPAL = "ledgerd.principal"  # who sends it; set by authentication
 RATE_LIMIT = "ledgerd.rate_limit"  # the key's Limit, and the nanoseconds until its bucket is full
 ROUTE = "ledgerd.route"  # the template of the route that answers, such as /api/users/<user_id>
+TRACE = "ledgerd.trace"  # the request's place in a trace; set by tracing
 
 Middleware = Callable[[WSGIApplication], WSGIApplication]
 Render = Callable[[WSGIEnvironment, StartResponse, Exception], Iterable[bytes]]

@@ -9,7 +9,7 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from service.middleware.environ import REQUEST_ID, ExcInfo, Headers
 
-_SANE = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}", re.ASCII)
+SANE = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 
 
 def request_id(app: WSGIApplication) -> WSGIApplication:
@@ -17,7 +17,7 @@ def request_id(app: WSGIApplication) -> WSGIApplication:
 
     def with_request_id(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         given = environ.get("HTTP_X_REQUEST_ID")
-        chosen = given if given is not None and _SANE.fullmatch(given) else os.urandom(12).hex()
+        chosen = given if given is not None and SANE.fullmatch(given) else os.urandom(12).hex()
         environ[REQUEST_ID] = chosen
 
         def start(status: str, headers: Headers, exc_info: ExcInfo = None) -> Callable[[bytes], object]:

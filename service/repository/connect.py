@@ -15,8 +15,8 @@ import psycopg
 from psycopg import Connection
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from service.config import mask_password
 from service.errors import ConfigurationError
+from service.settings import mask_password
 
 DEFAULTS: dict[str, str | int] = {
     "application_name": "ledgerd",

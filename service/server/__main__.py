@@ -16,12 +16,11 @@ from service.server.gunicorn import Server
 def main() -> int:
     """Serve until a signal ends it; see ExitStatus."""
     try:
-        server = Server(os.environ)
+        Server(os.environ).run()
     except ConfigurationError as error:
         for problem in error.problems:
             print(f"ledgerd: {problem}", file=sys.stderr)
         return ExitStatus.PROBLEM
-    server.run()
     return ExitStatus.STOPPED
 
 

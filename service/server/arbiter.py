@@ -56,6 +56,7 @@ class LedgerArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
     def setup(self, app: Any) -> None:
         """gunicorn's, and our hooks around the fork."""
         super().setup(app)
+        self._hooks = self.cfg.pre_fork, self.cfg.post_fork
         self.cfg.set("pre_fork", self._before_fork)
         self.cfg.set("post_fork", self._in_worker)
 
@@ -102,11 +103,13 @@ class LedgerArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
     # Workers
 
     def _before_fork(self, _arbiter: Any, worker: Any) -> None:
+        self._hooks[0](self, worker)
         worker.reports = self._reports
         worker.owns_listener = not self.systemd
         worker.waits_until_ready = self._reload is not None or not self._crew.was_up
 
-    def _in_worker(self, _arbiter: Any, _worker: Any) -> None:
+    def _in_worker(self, _arbiter: Any, worker: Any) -> None:
+        self._hooks[1](self, worker)
         signal.set_wakeup_fd(-1)
         for end in (self._wake, self._wake_write):
             os.close(end)

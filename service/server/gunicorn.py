@@ -13,7 +13,9 @@ from service.errors import ConfigurationError
 from service.limits.folder import make_run_folder
 from service.server.arbiter import LedgerArbiter
 from service.server.connection import KEEPALIVE_S
+from service.server.metrics import metrics_hooks
 from service.telemetry.logging import configure_logging
+from service.telemetry.otel import export_problems
 
 WORKER_SILENCE_S = 30  # a worker that has not been heard of for so long is replaced
 
@@ -32,6 +34,8 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         if config.database_url is None:
             raise ConfigurationError("DATABASE_URL is not set; `ledgerd serve` brings a database along")
         make_run_folder(config.run_dir)
+        if problems := export_problems(self._env):
+            raise ConfigurationError(*problems)
         return config
 
     def run(self) -> None:
@@ -72,11 +76,13 @@ def settings(config: Config) -> dict[str, Any]:
         "preload_app": False,  # the application must load after gevent has patched
         "http_parser": "python",  # the fast one on the index is below gunicorn's own floor
         "control_socket_disable": True,
-        "accesslog": None,  # the access_log middleware writes it
+        "accesslog": None,  # the application writes it
+        "logger_class": "service.server.gunicorn_log.GunicornLog",
         "errorlog": "-",
         "loglevel": "warning" if config.log_level == "info" else config.log_level,
         "proc_name": "ledgerd",
         "worker_exit": _close,
+        **metrics_hooks(config),
     }
 
 

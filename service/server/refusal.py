@@ -5,6 +5,7 @@ gunicorn would answer in HTML, and repeat what it did not like, there and in its
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from http import HTTPStatus
@@ -50,7 +51,7 @@ def refuse(sock: Any, error: BaseException) -> None:
         log.error("a request failed outside of the application", exc_info=error, extra={"fields": fields})
     else:
         log.info("not a request", extra={"fields": fields})
-    body = describe(problem, status, phrase, request_id)
+    body = json.dumps({**describe(problem, request_id), "status": status, "title": phrase}).encode()
     head = (
         f"HTTP/1.1 {status} {phrase}\r\nConnection: close\r\nContent-Type: application/problem+json\r\n"
         f"Content-Length: {len(body)}\r\nX-Request-ID: {request_id}\r\n\r\n"

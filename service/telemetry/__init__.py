@@ -1,1 +1,1 @@
-"""What ledgerd tells of itself: logs. Read by the roots."""
+"""What ledgerd tells of itself: logs, metrics, traces. Read by the roots, which pass plain callables inward."""

@@ -11,6 +11,7 @@ import pytest
 
 from service import __version__
 from tests.client import HttpClient
+from tests.contract.document import the_document
 from tests.serving import Serve, free_port, ledgerd, wait_until
 
 
@@ -167,3 +168,10 @@ def test_check_changes_nothing(empty_database_url: str, tmp_path: Path) -> None:
 def test_the_version_is_told() -> None:
     """--version."""
     assert ledgerd("--version").stdout == f"ledgerd {__version__}\n"
+
+
+def test_the_contract_is_printed_without_a_database() -> None:
+    """`ledgerd openapi` prints what /openapi.json serves."""
+    done = ledgerd("openapi")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout) == json.loads(json.dumps(the_document()))

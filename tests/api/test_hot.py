@@ -66,7 +66,7 @@ def comparable(reply: Reply) -> tuple[int, Any, dict[str, str]]:
     for passing in ("id", "created_at", "request_id", "from_version", "to_version", "from_balance", "to_balance"):
         if isinstance(body, dict) and reply.status < 500 and passing in body:
             body[passing] = type(body[passing]).__name__
-    skip = ("X-Request-ID", "Content-Length", "Location", "Ledger-Position")
+    skip = ("X-Request-ID", "traceparent", "Content-Length", "Location", "Ledger-Position")
     return reply.status, body, {name: value for name, value in reply.headers.items() if name not in skip}
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from service.api.answers import KeyAnswer, NewKeyAnswer
 from service.app import Application
+from service.ledger.authenticator import FRESH_S
 from tests.client import ApiClient, Reply
 from tests.conftest import make_key
 from tests.serving import wait_until
@@ -308,11 +309,16 @@ def test_a_refusal_takes_a_lookup_and_an_accepted_key_none(application: Applicat
     application._key_repository.find_credentials = (  # type: ignore[method-assign]
         lambda ctx, key_id: (lookups.append(key_id), find(ctx, key_id))[1]
     )
-    api.get("/api/users")
-    lookups.clear()
-    end = time.monotonic() + 1.5
-    while time.monotonic() < end:
-        assert api.get("/api/users").status == 200
+    for _ in range(20):  # a beat may be late on a busy machine
+        api.get("/api/users")
+        lookups.clear()
+        end, proved = time.monotonic() + 1.5, True
+        while time.monotonic() < end:
+            assert api.get("/api/users").status == 200
+            proved = proved and application._listener.proved_within(FRESH_S / 2)
+        if proved:
+            break
+    assert proved
     assert lookups == []
     for token in ("nonsense", "ldg_" + "0" * 12 + "_" + "1" * 64, (api.key or "")[:-64] + "0" * 64):
         lookups.clear()

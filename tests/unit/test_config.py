@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from service.config import Config, default_data_dir, mask_password
+from service.config import Config, default_data_dir
 from service.errors import ConfigurationError
+from service.settings import mask_password
 
 
 def test_nothing_set_is_a_good_configuration() -> None:

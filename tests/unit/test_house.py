@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -25,3 +27,10 @@ def test_sizes_and_names(path: Path) -> None:
 def test_pytest_never_imports_the_load_tests() -> None:
     """They patch the whole process when they are imported."""
     assert not list((ROOT / "tests" / "load").glob("test_*.py"))
+
+
+@pytest.mark.parametrize("name", ["service.concurrency", "service.app", "psycopg", "prometheus_client", "opentelemetry"])
+def test_the_arbiter_loads_nothing_that_gevent_must_patch_first(name: str) -> None:
+    """Workers are forked from it, and would go on with native locks."""
+    check = f"import sys, service.server.__main__; sys.exit({name!r} in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", check], cwd=ROOT, check=False).returncode == 0

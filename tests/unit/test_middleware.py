@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import io
-import logging
 from typing import Any
 from wsgiref.types import WSGIApplication
 
 import pytest
 
 from service.errors import Internal, LedgerdError, MalformedRequest, NotFound, PayloadTooLarge
-from service.middleware.access_log import access_log
 from service.middleware.body_limit import body_limit
 from service.middleware.cors import cors
 from service.middleware.recovery import recovery
@@ -117,15 +115,3 @@ def test_recovery_answers_and_logs_our_own_faults(caplog: pytest.LogCaptureFixtu
         assert all(record.exc_info for record in caplog.records)
     assert all(isinstance(error, LedgerdError) for error in rendered)
     assert isinstance(rendered[-1], Internal)
-
-
-def test_the_access_log_has_its_fields(caplog: pytest.LogCaptureFixture) -> None:
-    """Method, path, status and duration; nothing of the query or the headers."""
-    environ = {"QUERY_STRING": "email=private", "HTTP_AUTHORIZATION": "Bearer private", "PATH_INFO": "/api/users"}
-    with caplog.at_level(logging.INFO, logger="ledgerd.access"):
-        call(access_log(echo), **environ)
-    (record,) = caplog.records
-    fields = record.fields
-    assert (fields["method"], fields["path"], fields["status"]) == ("GET", "/api/users", 200)
-    assert fields["duration_ms"] >= 0
-    assert "private" not in str(fields)

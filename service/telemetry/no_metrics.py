@@ -1,0 +1,85 @@
+"""What can be told to be counted, where nothing is counted: the interface of Metrics, and all of LEDGERD_METRICS=off."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
+from wsgiref.types import WSGIEnvironment
+
+from service.concurrency.breaker import Breaker
+from service.concurrency.context import Context
+from service.concurrency.spawn import TaskStatus
+from service.ledger.posting import BatchReport
+from service.ledger.transfers import Outcome, PostRequest
+
+Post = Callable[[Context, PostRequest], Outcome]
+
+
+class Queue(Protocol):
+    """What the posting queue tells of itself."""
+
+    @property
+    def buffered(self) -> int: ...
+    @property
+    def capacity(self) -> int: ...
+
+
+class Lagging(Protocol):
+    """What a replica tells of itself; infinite where it is not known."""
+
+    @property
+    def lag_s(self) -> float: ...
+
+
+class NoMetrics:
+    """Whoever tells something is not heard."""
+
+    on = False
+
+    def request_began(self) -> None:
+        """A request came in."""
+
+    def request_ended(self, environ: WSGIEnvironment, status: int, duration_s: float, sent: int) -> None:
+        """See middleware.observation."""
+
+    def counting(self, post: Post) -> Post:
+        """`post`, with the outcome of each transfer counted."""
+        return post
+
+    def batch_ended(self, batch: BatchReport) -> None:
+        """A posting lane is done with a batch."""
+
+    def cache_lookup(self, cache: str) -> Callable[[bool], None]:
+        """What to call with whether a lookup in the cache of that name was a hit."""
+        return lambda _was_hit: None
+
+    def limiter_refused(self, kind: str) -> None:
+        """A limiter has refused a request; `kind` is one of the limiter's own names."""
+
+    def watch_queue(self, statistics: Callable[[], Queue]) -> None:
+        """Read the posting queue's fill from `statistics`."""
+
+    def watch_pool(self, server: str, statistics: Callable[[], Mapping[str, int]]) -> None:
+        """Read the counters of the connection pool to `server`, by psycopg_pool's names, from `statistics`."""
+
+    def watch_replica(self, server: str, replica: Lagging) -> None:
+        """Read how far a replica is behind."""
+
+    def watch_breaker(self, name: str, breaker: Breaker) -> None:
+        """Read the state of `breaker`; several of one name are counted together."""
+
+    def watch_tasks(self, statuses: Callable[[], Iterable[TaskStatus]]) -> None:
+        """Read from `statuses` how often background tasks were started again."""
+
+    def watch_dropped_lines(self, dropped: Callable[[], int]) -> None:
+        """Read the number of log lines that could not be written."""
+
+    def refresh(self) -> None:
+        """Write what was counted, and read what is watched."""
+
+    def run(self, ctx: Context) -> None:
+        """Refresh about once a second: the body of a background task."""
+
+    def render(self) -> bytes:
+        """All of it, of all workers, in Prometheus' text format. Raises LookupError while metrics are off."""
+        raise LookupError("metrics are off")

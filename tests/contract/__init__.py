@@ -1,0 +1,1 @@
+"""The OpenAPI document, and whether the service keeps to it."""
