@@ -10,18 +10,20 @@ from collections.abc import Sequence
 
 from service import __version__
 from service.api.openapi import document
-from service.app import Application
 from service.commands.arguments import add_command
 from service.commands.database import database, say
 from service.commands.keys import add_key_commands
 from service.commands.ledgers import add_ledger_commands
 from service.config import Config
+from service.database import Database
 from service.doctor.command import check
 from service.errors import ConfigurationError, LedgerdError
 from service.repository.migrate import migrate
 from service.repository.queries import sql_folder
+from service.resources import Resources
 from service.server.database import run_postgres
 from service.server.supervisor import serve
+from service.telemetry.facade import Telemetry
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -65,7 +67,9 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _openapi(_options: argparse.Namespace) -> int:
-    print(json.dumps(document(Application(Config(database_url="postgresql://")).routes), indent=2))  # connects to nothing
+    config = Config(database_url="postgresql://")  # nothing is opened
+    resources = Resources(config, Database(config), Telemetry(log_level=config.log_level, metrics=True), lambda: False)
+    print(json.dumps(document(resources.routes), indent=2))
     return 0
 
 
@@ -108,10 +112,10 @@ def _parser() -> argparse.ArgumentParser:
         "Print the effective configuration, secrets masked, then examine it, the database and the host: each thing is ok, a"
         " warning or a problem, with what to do. Nothing is started or changed. Status 1 where there is a problem.",
     )
-    examining.add_argument("--json", action="store_true", help="print JSON")
     add_command(
         commands, "openapi", _openapi, "Print the HTTP API as an OpenAPI 3.1 document, without a server or a database."
     )
+    examining.add_argument("--json", action="store_true", help="print JSON")
     add_key_commands(commands)
     add_ledger_commands(commands)
     return parser

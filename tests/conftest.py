@@ -13,9 +13,10 @@ import psycopg
 import pytest
 from hypothesis import settings
 
-from service.app import Application, open_keys
+from service.app import Application
 from service.concurrency.context import background
 from service.config import Config
+from service.database import open_keys
 from service.ledger.grants import Grant
 from service.repository.embedded import EmbeddedPostgres
 from service.repository.migrate import migrate

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from service.app import open_keys
 from service.commands import arguments
 from service.commands.arguments import add_command
 from service.commands.database import say, work
 from service.commands.tables import print_rows, show_moment
+from service.database import open_keys
 from service.ledger.grants import GREATEST_BURST, GREATEST_RATE_PER_S, Grant
 from service.ledger.keys import DEFAULT_OVERLAP_S, ApiKey
 from service.repository.migrate import migrate

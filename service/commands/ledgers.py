@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from service.app import open_ledgers
 from service.commands import arguments
 from service.commands.arguments import add_command
 from service.commands.database import say, work
 from service.commands.tables import print_rows, show_moment
+from service.database import open_ledgers
 from service.repository.migrate import migrate
 from service.repository.queries import sql_folder
 

@@ -51,7 +51,7 @@ def refuse(sock: Any, error: BaseException) -> None:
         log.error("a request failed outside of the application", exc_info=error, extra={"fields": fields})
     else:
         log.info("not a request", extra={"fields": fields})
-    body = json.dumps({**describe(problem, request_id), "status": status, "title": phrase}).encode()
+    body = json.dumps(describe(problem, request_id) | {"status": status, "title": phrase}).encode()
     head = (
         f"HTTP/1.1 {status} {phrase}\r\nConnection: close\r\nContent-Type: application/problem+json\r\n"
         f"Content-Length: {len(body)}\r\nX-Request-ID: {request_id}\r\n\r\n"

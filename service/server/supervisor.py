@@ -17,10 +17,10 @@ from pathlib import Path
 from types import FrameType
 
 from service import __version__
-from service.app import open_keys
 from service.concurrency.context import background, with_timeout
 from service.concurrency.primitives import Parking, monotonic
 from service.config import Config, default_data_dir
+from service.database import open_keys
 from service.errors import ConfigurationError
 from service.ledger.grants import Grant
 from service.repository.connect import server_limits

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from service.app import Application, open_keys
+from service.app import Application
 from service.concurrency.context import background
+from service.database import open_keys
 from tests.client import ApiClient
 from tests.conftest import make_key
 from tests.serving import wait_until

@@ -12,7 +12,8 @@ import psycopg
 import pytest
 from werkzeug.test import Client
 
-from service.app import STREAMS_AT_ONCE, Application
+from service.app import Application
+from service.resources import STREAMS_AT_ONCE
 from tests.client import ApiClient
 from tests.conftest import make_key
 

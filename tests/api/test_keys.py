@@ -303,10 +303,10 @@ def test_all_refusals_have_one_body(application: Application, api: ApiClient) ->
 def test_a_refusal_takes_a_lookup_and_an_accepted_key_none(application: Application, api: ApiClient) -> None:
     """For longer than a second, while notifications arrive."""
     api.get("/api/users")
-    wait_until(lambda: application._listener.proved_within(0.5), 10)
+    wait_until(lambda: application.database.listener.proved_within(0.5), 10)
     lookups: list[str] = []
-    find = application._key_repository.find_credentials
-    application._key_repository.find_credentials = (  # type: ignore[method-assign]
+    find = application.resources.key_repository.find_credentials
+    application.resources.key_repository.find_credentials = (  # type: ignore[method-assign]
         lambda ctx, key_id: (lookups.append(key_id), find(ctx, key_id))[1]
     )
     for _ in range(20):  # a beat may be late on a busy machine
@@ -315,7 +315,7 @@ def test_a_refusal_takes_a_lookup_and_an_accepted_key_none(application: Applicat
         end, proved = time.monotonic() + 1.5, True
         while time.monotonic() < end:
             assert api.get("/api/users").status == 200
-            proved = proved and application._listener.proved_within(FRESH_S / 2)
+            proved = proved and application.database.listener.proved_within(FRESH_S / 2)
         if proved:
             break
     assert proved

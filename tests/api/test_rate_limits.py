@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from service.app import Application, open_keys
+from service.app import Application
 from service.concurrency.context import background
 from service.config import Config
+from service.database import open_keys
 from tests.client import ApiClient
 from tests.conftest import make_key
 from tests.serving import wait_until
@@ -41,8 +42,8 @@ def wrong(number: int) -> str:
 def lookups(app: Application) -> list[str]:
     """The ids of the keys that the database is asked for from now on."""
     asked: list[str] = []
-    find = app._key_repository.find_credentials
-    app._key_repository.find_credentials = (  # type: ignore[method-assign]
+    find = app.resources.key_repository.find_credentials
+    app.resources.key_repository.find_credentials = (  # type: ignore[method-assign]
         lambda ctx, key_id: (asked.append(key_id), find(ctx, key_id))[1]
     )
     return asked
@@ -135,7 +136,7 @@ def test_a_valid_key_is_not_held_up_by_wrong_ones(start: Start, key: str) -> Non
     assert api.get("/api/users").status == 200
     assert [guesser.get("/api/users", Authorization=f"Bearer {wrong(n)}").status for n in range(4)] == [401, 401, 429, 429]
     asked = lookups(app)
-    app._authenticator.drop_all()
+    app.resources.authenticator.drop_all()
     assert api.get("/api/users").status == 200
     assert len(asked) == 1
 

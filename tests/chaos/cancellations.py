@@ -106,7 +106,7 @@ class Run:
             self.left.threads = _eventually(lambda: threading.active_count() - threads, 10)
             self._fill_pool()
             self.left.descriptors = _eventually(lambda: self._descriptors() - before, 10)
-            size = self._app._pool.statistics()["pool_size"]
+            size = self._app.database.pool.statistics()["pool_size"]
             self.left.sessions = _eventually(lambda: _sessions(db) - size, 10)
         self.left.answers = dict(self._counted)
         assert self._app.close(10) == []
@@ -118,14 +118,14 @@ class Run:
         with ExitStack() as stack:
             try:
                 for _ in range(MOST_OPEN):
-                    stack.enter_context(self._app._pool.connection(background()))
+                    stack.enter_context(self._app.database.pool.connection(background()))
                     self.left.lost_connections = 0
             except Exception as error:  # noqa: BLE001  # told in the result
                 self.left.lost_connections = MOST_OPEN
-                self.left.wrong.append(f"a connection cannot be got: {error!r}, {self._app._pool.statistics()}")
+                self.left.wrong.append(f"a connection cannot be got: {error!r}, {self._app.database.pool.statistics()}")
 
     def _descriptors(self) -> int:
-        return len(os.listdir("/proc/self/fd")) - self._app._pool.statistics()["pool_size"]
+        return len(os.listdir("/proc/self/fd")) - self._app.database.pool.statistics()["pool_size"]
 
     def _send_all(self, db: psycopg.Connection) -> None:
         callers = [threading.Thread(target=self._call_on, args=(seed,)) for seed in range(CALLERS)]

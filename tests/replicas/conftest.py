@@ -67,7 +67,7 @@ def standbys(servers: list[EmbeddedPostgres], database_url: str) -> Iterator[lis
 def application(config: Config, standbys: list[Standby]) -> Iterator[Application]:
     """The whole application with both replicas, of which it reads."""
     app = Application(replace(config, replica_urls=tuple(standby.proxy.url for standby in standbys))).open()
-    wait_until(lambda: len(app._replicas.candidates()) == 2, 20)
+    wait_until(lambda: len(app.database.replicas.candidates()) == 2, 20)
     yield app
     for standby in standbys:
         standby.proxy.mute = standby.proxy.refusing = False

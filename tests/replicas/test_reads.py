@@ -21,7 +21,7 @@ from tests.serving import wait_until
 
 def asked(application: Application) -> list[int]:
     """How often a connection to each replica was taken."""
-    return [replica.pool.statistics().get("requests_num", 0) for replica in application._replicas.all]
+    return [replica.pool.statistics().get("requests_num", 0) for replica in application.database.replicas.all]
 
 
 def pair(api: ApiClient) -> tuple[int, int]:
@@ -66,16 +66,16 @@ def test_a_replica_that_lags_is_left_out_and_taken_back(
     api: ApiClient, application: Application, standbys: list[Standby], config: Config
 ) -> None:
     """By time, as the primary's log goes on."""
-    application._replicas._max_lag_s = 1.0
+    application.database.replicas._max_lag_s = 1.0
     first, second = pair(api)
     with standbys[0].standing_still():
         for _ in range(100):
             api.transfer(first, second, 1)
-            if len(application._replicas.candidates()) == 1:
+            if len(application.database.replicas.candidates()) == 1:
                 break
             time.sleep(0.1)
-        assert [replica.name for replica in application._replicas.candidates()] == ["2"]
-    wait_until(lambda: len(application._replicas.candidates()) == 2, 20)
+        assert [replica.name for replica in application.database.replicas.candidates()] == ["2"]
+    wait_until(lambda: len(application.database.replicas.candidates()) == 2, 20)
 
 
 def test_without_replicas_that_answer_the_primary_does(
@@ -88,11 +88,11 @@ def test_without_replicas_that_answer_the_primary_does(
         standby.proxy.cut_all()
     for _ in range(30):
         assert api.get(f"/api/accounts/{first}").status == 200
-    wait_until(lambda: application._replicas.candidates() == [], 10)
+    wait_until(lambda: application.database.replicas.candidates() == [], 10)
     assert api.get(f"/api/accounts/{first}").status == 200
     for standby in standbys:
         standby.proxy.refusing = False
-    wait_until(lambda: len(application._replicas.candidates()) == 2, 20)
+    wait_until(lambda: len(application.database.replicas.candidates()) == 2, 20)
 
 
 def test_a_replica_that_falls_silent_is_given_up(api: ApiClient, application: Application, standbys: list[Standby]) -> None:
@@ -104,7 +104,7 @@ def test_a_replica_that_falls_silent_is_given_up(api: ApiClient, application: Ap
     standbys[0].proxy.freeze()
     for _ in range(20):
         assert api.get(f"/api/accounts/{first}", Request_Timeout="10").status == 200
-    wait_until(lambda: [replica.name for replica in application._replicas.candidates()] == ["2"], 10)
+    wait_until(lambda: [replica.name for replica in application.database.replicas.candidates()] == ["2"], 10)
 
 
 def test_hedges_are_few_and_leave_nothing_running(
@@ -112,7 +112,7 @@ def test_hedges_are_few_and_leave_nothing_running(
 ) -> None:
     """One replica answers late: the other is asked as well, for no more than a twentieth of reads, and the loser is ended."""
     first, _ = pair(api)
-    hedging = application._reader._hedging
+    hedging = application.database.hedging
     for _ in range(100):
         api.get(f"/api/accounts/{first}")
     standbys[0].proxy.latency_s = 0.2
@@ -120,7 +120,7 @@ def test_hedges_are_few_and_leave_nothing_running(
         assert api.get(f"/api/accounts/{first}").status == 200
     assert 0 < hedging.hedges <= hedging.reads * SHARE + 1
     standbys[0].proxy.latency_s = 0.0
-    wait_until(lambda: application._reader._left.count == 0, 10)
+    wait_until(lambda: application.database.reader._left.count == 0, 10)
     for standby in standbys:
         running = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'ledgerd' AND state <> 'idle'"
         wait_until(lambda s=standby, q=running: s.execute(q) == (0,), 10)
@@ -132,9 +132,9 @@ def test_a_server_that_is_no_replica_is_not_read(config: Config, database_url: s
     try:
         api = ApiClient(application, key)
         first, _ = pair(api)
-        wait_until(lambda: application._replicas._left_out.get("1") == "it is no replica of this primary", 10)
+        wait_until(lambda: application.database.replicas._left_out.get("1") == "it is no replica of this primary", 10)
         assert api.get(f"/api/accounts/{first}").status == 200
-        assert application._replicas.candidates() == []
+        assert application.database.replicas.candidates() == []
     finally:
         assert application.close(10) == []
 

@@ -1,0 +1,91 @@
+"""The services of the ledger, and the resources that offer them over HTTP: what there is of each, made once a process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from service.api.accounts import AccountHandlers
+from service.api.cursors import Cursors
+from service.api.document import DocumentHandlers
+from service.api.entries import EntryHandlers
+from service.api.export import ExportHandlers
+from service.api.health import HealthHandlers
+from service.api.keys import KeyHandlers
+from service.api.ledgers import LedgerHandlers
+from service.api.metrics import MetricsHandlers
+from service.api.routes import Route
+from service.api.search import SearchHandlers
+from service.api.streams import Streams
+from service.api.transfers import TransferHandlers
+from service.api.users import UserHandlers
+from service.config import Config
+from service.database import Database
+from service.ledger.accounts import Accounts
+from service.ledger.authenticator import Authenticator
+from service.ledger.entries import Entries
+from service.ledger.grants import Defaults
+from service.ledger.keys import Keys
+from service.ledger.ledgers import Ledgers
+from service.ledger.posting import Posting
+from service.ledger.search import Search
+from service.ledger.transfers import Transfers
+from service.ledger.users import Users
+from service.repository.accounts import AccountRepository
+from service.repository.entries import EntryRepository
+from service.repository.health import HealthRepository
+from service.repository.keys import KeyRepository
+from service.repository.ledgers import LedgerRepository
+from service.repository.migrate import find_migrations
+from service.repository.posting import PostingRepository
+from service.repository.queries import sql_folder
+from service.repository.search import SearchRepository
+from service.repository.transfers import TransferRepository
+from service.repository.users import UserRepository
+from service.telemetry.facade import Telemetry
+from service.telemetry.readers import Readers
+
+STREAMS_AT_ONCE = 2  # each has a connection of the pool for its length
+
+
+class Handlers(Protocol):
+    """What answers for one resource."""
+
+    def routes(self) -> Iterable[Route]: ...
+
+
+class Resources:
+    """See the module. `routes` are all there are. Nothing is connected, and no task runs, before the root sees to it."""
+
+    def __init__(self, config: Config, database: Database, telemetry: Telemetry, draining: Callable[[], bool]) -> None:
+        pool, reader, queries, metrics = database.pool, database.reader, database.queries, telemetry.metrics
+        self.key_repository = KeyRepository(pool, queries)
+        self.authenticator = Authenticator(
+            self.key_repository, proved_within=database.listener.proved_within, on_lookup=metrics.cache_lookup("api_keys")
+        )
+        database.listener.on("ledgerd_keys", self.authenticator.drop)
+        database.listener.on_lost(self.authenticator.drop_all)
+        self.posting = Posting(
+            PostingRepository(pool, queries),
+            capacity=config.posting_queue, longest_s=config.timeout_s, on_batch=telemetry.batch_ended,
+        )
+        self.health = HealthRepository(pool, queries, find_migrations(sql_folder() / "migrations"))
+        self.cursors = cursors = Cursors(lambda ctx: self.key_repository.find_secret(ctx, "cursor"))
+        accounts = Accounts(AccountRepository(pool, reader, queries))
+        transfers = Transfers(TransferRepository(pool, reader, queries), metrics.counting(self.posting.post))
+        resources: list[Handlers] = [
+            UserHandlers(Users(UserRepository(pool, reader, queries)), cursors),
+            AccountHandlers(accounts, cursors),
+            EntryHandlers(Entries(EntryRepository(reader, queries)), accounts, cursors),
+            TransferHandlers(transfers, cursors),
+            ExportHandlers(transfers, Streams(most=STREAMS_AT_ONCE, longest_s=config.export_timeout_s)),
+            SearchHandlers(Search(SearchRepository(reader, queries), config.search_timeout_s)),
+            LedgerHandlers(Ledgers(LedgerRepository(pool, queries)), cursors),
+            KeyHandlers(Keys(self.key_repository, Defaults(config.rate_limit, config.rate_burst)), cursors),
+            HealthHandlers(self.health.check, draining),
+            DocumentHandlers(lambda: self.routes),
+        ]
+        if metrics.on:
+            resources.append(MetricsHandlers(metrics.render, Readers(config.metrics_from).include))
+        queries.check_all_taken()
+        self.routes: list[Route] = [route for handlers in resources for route in handlers.routes()]
