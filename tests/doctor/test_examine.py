@@ -92,8 +92,11 @@ def test_every_query_is_used_and_every_name_is_one(database_url: str) -> None:
     assert len(set(names)) == len(names) > 30
     inspection = Inspection(database_url, sql_folder())
     inspection.connect()
-    findings = list(examine(GROUPS, Subject(config=Config(database_url=database_url), inspection=inspection), lambda _: None))
+    subject = Subject(config=Config(database_url=database_url), inspection=inspection)
+    findings = list(examine(GROUPS, subject, lambda _: None))
     queries: Queries = inspection._queries
+    queries.take("replica_position")  # is asked of replicas, of which there is none here
+    queries.take("primary_position")
     inspection.close()
     assert not [finding for finding in findings if finding.state in (State.SKIPPED, State.PROBLEM)]
     queries.check_all_taken()
