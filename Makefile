@@ -4,6 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SYSTEMD ?= bounded
+JOBS ?= 4
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test test-systemd bundle lint audit bench race chaos contract fuzz clean
@@ -16,8 +17,8 @@ setup: $(STAMP) ## make the virtual environment and install ledgerd into it
 run: $(STAMP) ## serve on 127.0.0.1:8080 with an embedded PostgreSQL; Ctrl-C stops it
 	@exec $(BIN)/ledgerd serve
 
-test: $(STAMP) ## run the whole suite on a real PostgreSQL that it starts itself (TESTS=… for a part of it)
-	@$(BIN)/python -m pytest $(TESTS)
+test: $(STAMP) ## run the whole suite on PostgreSQLs that it starts itself (TESTS=… for a part of it, JOBS=1 for one process)
+	@$(BIN)/python -m pytest --numprocesses $(JOBS) --maxprocesses $(JOBS) --dist loadfile $(TESTS)
 
 chaos: $(STAMP) ## the fault tests at full length
 	@LEDGERD_CHAOS=full $(BIN)/python -m pytest tests/chaos
