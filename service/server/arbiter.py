@@ -34,7 +34,7 @@ TURN_S = 1.0  # the loop turns at least so often
 ABORT_S = 2.0  # between SIGABRT and SIGKILL for a worker that did not come up
 RELOAD_SPARE_S = 10.0  # above the time to come up, for new workers that not even SIGKILL ends
 DEAF_S = 1.0  # between SIGTERM and SIGKILL for a worker that was not up
-TWICE_S = 1.0  # a second signal within this time is the first: systemd may tell every process, and a supervisor this one again
+TWICE_S = 2.0  # a second signal within this time is the first: systemd may tell every process, and a supervisor this one again
 HARD_STOP_S = 2.0  # after the deadline, for workers to say what they cut
 
 

@@ -142,5 +142,5 @@ def test_wrong_settings_are_told(name: str) -> None:
     """What is wrong and what would be right."""
     done = ledgerd("check", **{name: "anybody"})
     assert done.returncode == 1
-    assert name in done.stderr
-    assert "expected" in done.stderr
+    assert name in done.stdout
+    assert "expected" in done.stdout

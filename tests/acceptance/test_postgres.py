@@ -92,6 +92,7 @@ def test_it_has_room_for_two_instances(data_dir: Path, systemd: Systemd) -> None
     """Two instances of two workers with ten connections, as during a release, are four workers: `check` finds them right."""
     with postgres(data_dir, systemd):
         url = EmbeddedPostgres(data_dir).url
+        assert ledgerd("migrate", DATABASE_URL=url).returncode == 0
         done = ledgerd("check", DATABASE_URL=url, LEDGERD_WORKERS="4", LEDGERD_DB_MAX_OPEN="10")
     assert done.returncode == 0, done.stderr
 

@@ -164,11 +164,11 @@ def test_without_the_extra_it_does_not_start(command: str, database_url: str, tm
     settings = {"DATABASE_URL": database_url, "LEDGERD_DATA_DIR": str(tmp_path), "PYTHONPATH": str(tmp_path)}
     done = ledgerd(command, OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:1", **settings)
     assert done.returncode == 1
-    assert "ledgerd: OTEL_EXPORTER_OTLP_ENDPOINT is set, and the extra that exports is not installed" in done.stderr
+    assert "OTEL_EXPORTER_OTLP_ENDPOINT is set, and the extra that exports is not installed" in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
 
 
 def test_another_protocol_is_refused() -> None:
     """Spans go by HTTP alone."""
     done = ledgerd("check", OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:1", OTEL_EXPORTER_OTLP_PROTOCOL="grpc")
-    assert "OTEL_EXPORTER_OTLP_PROTOCOL='grpc'" in done.stderr
+    assert "OTEL_EXPORTER_OTLP_PROTOCOL='grpc'" in done.stdout

@@ -74,7 +74,7 @@ def test_a_reload_takes_a_new_credential_and_refuses_a_wrong_one(
     """DATABASE_URL from a file: one that is no address fails at once, one that does not answer in time; a good one works."""
     credential = tmp_path / "database_url"
     credential.write_text(database_url)
-    web = start(DATABASE_URL="", CREDENTIALS_DIRECTORY=str(tmp_path), LEDGERD_BOOT_TIMEOUT_S="8").wait_ready()
+    web = start(DATABASE_URL="", CREDENTIALS_DIRECTORY=str(tmp_path), LEDGERD_BOOT_TIMEOUT_S="12").wait_ready()
     before = web.wait_workers(2)
     with load(web.port) as clients:
         for number, (wrong, reason) in enumerate(
