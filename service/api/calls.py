@@ -21,6 +21,7 @@ from service.middleware.tracing import Trace
 DEFAULT_LIMIT = 50
 GREATEST_LIMIT = 100
 MOST_PARAMETERS = 32
+STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 Row = TypeVar("Row")
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode  # json.dumps would make an encoder a call
 
@@ -85,7 +86,7 @@ class Answer:
 
     def send(self, start_response: StartResponse) -> Iterable[bytes]:
         """Answer as a WSGI application does."""
-        start_response(f"{self.status} {HTTPStatus(self.status).phrase}", self.headers)
+        start_response(STATUS_LINES[self.status], self.headers)
         return [self.body] if isinstance(self.body, bytes) else self.body
 
 

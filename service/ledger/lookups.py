@@ -1,7 +1,8 @@
 """One lookup serves all who wait for it: where the database takes its time, one for each request would take every connection.
 
-Nobody joins a lookup that began FRESH_S ago: its answer may be of before a change that is a second old by now. A lookup that
-fails fails for all who wait; where only its own caller's time is up, the next one looks.
+Nobody joins a lookup that may not see what is known to have changed since it began, or that began FRESH_S ago: its answer may
+be of before a change that is a second old by now. A lookup that fails fails for all who wait; where only its own caller's time
+is up, the next one looks.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ class Lookups(Generic[K, F]):
             begun = self._begin(key)
             with self._lock:
                 other = None if anew else self._under_way.get(key)
-                if other is None or begun.as_of - other.begun.as_of >= FRESH_S:
+                if other is None or begun.drops != other.begun.drops or begun.as_of - other.begun.as_of >= FRESH_S:
                     mine = self._under_way[key] = Lookup(begun)
                     break
             if other.wait(ctx):
