@@ -40,6 +40,8 @@ class Config:
     db_max_lifetime_s: float = 300.0
     db_max_idle_s: float = 600.0
     posting_queue: int = 1024
+    user_cache: int = 10_000
+    user_cache_ttl_s: float = 60.0
     search_timeout_s: float = 2.0
     replica_max_lag_s: float = 5.0
     hedge_after_s: float | None = None
@@ -91,6 +93,8 @@ class Config:
             posting_queue=reader.integer("LEDGERD_POSTING_QUEUE", cls.posting_queue, 1, 100_000),
             replica_max_lag_s=reader.seconds("LEDGERD_REPLICA_MAX_LAG_S", cls.replica_max_lag_s),
             hedge_after_s=reader.seconds("LEDGERD_HEDGE_AFTER_S", 1.0) if reader.text("LEDGERD_HEDGE_AFTER_S", "") else None,
+            user_cache=reader.integer("LEDGERD_USER_CACHE", cls.user_cache, 0, 1_000_000),
+            user_cache_ttl_s=reader.seconds("LEDGERD_USER_CACHE_TTL_S", cls.user_cache_ttl_s),
             search_timeout_s=reader.seconds("LEDGERD_SEARCH_TIMEOUT_S", cls.search_timeout_s),
             export_timeout_s=reader.seconds("LEDGERD_EXPORT_TIMEOUT_S", cls.export_timeout_s),
             cors_origins=tuple(reader.text("LEDGERD_CORS_ORIGINS", "").split()),

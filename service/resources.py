@@ -30,6 +30,7 @@ from service.ledger.ledgers import Ledgers
 from service.ledger.posting import Posting
 from service.ledger.search import Search
 from service.ledger.transfers import Transfers
+from service.ledger.user_cache import UserCache
 from service.ledger.users import Users
 from service.repository.accounts import AccountRepository
 from service.repository.entries import EntryRepository
@@ -65,6 +66,13 @@ class Resources:
         )
         database.listener.on("ledgerd_keys", self.authenticator.drop)
         database.listener.on_lost(self.authenticator.drop_all)
+        users = UserRepository(pool, reader, queries)
+        user_cache = UserCache(
+            users, most=config.user_cache, lifetime_s=config.user_cache_ttl_s,
+            proved_within=database.listener.proved_within, on_lookup=metrics.cache_lookup("users"),
+        )
+        database.listener.on("ledgerd_users", user_cache.hear)
+        database.listener.on_lost(user_cache.drop_all)
         self.posting = Posting(
             PostingRepository(pool, queries),
             capacity=config.posting_queue, longest_s=config.timeout_s, on_batch=telemetry.batch_ended,
@@ -74,7 +82,7 @@ class Resources:
         accounts = Accounts(AccountRepository(pool, reader, queries))
         transfers = Transfers(TransferRepository(pool, reader, queries), metrics.counting(self.posting.post))
         resources: list[Handlers] = [
-            UserHandlers(Users(UserRepository(pool, reader, queries)), cursors),
+            UserHandlers(Users(users, user_cache), cursors),
             AccountHandlers(accounts, cursors),
             EntryHandlers(Entries(EntryRepository(reader, queries)), accounts, cursors),
             TransferHandlers(transfers, cursors),

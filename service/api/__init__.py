@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from http import HTTPStatus
 from typing import NoReturn
 
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.exceptions import MethodNotAllowed as WerkzeugMethodNotAllowed
 
+from service.api.calls import STATUS_LINES
 from service.api.routes import Route
 from service.errors import LedgerdError, MalformedRequest, MethodNotAllowed, NotFound
 
@@ -30,7 +30,7 @@ def create_flask(routes: Iterable[Route]) -> Flask:
 def _view(route: Route) -> Callable[..., Response]:
     def view(**variables: str) -> Response:
         answer = route.answer(request.environ, **variables)
-        response = Response(answer.body, f"{answer.status} {HTTPStatus(answer.status).phrase}", answer.headers)
+        response = Response(answer.body, STATUS_LINES[answer.status], answer.headers)
         if "Content-Type" not in dict(answer.headers):
             del response.headers["Content-Type"]  # Flask's default, of nothing
         return response

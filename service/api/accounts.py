@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 from service.api.answers import AccountAnswer, AccountPage
 from service.api.body import read_object
-from service.api.calls import Answer, Call, if_match, page, path_id
+from service.api.calls import Answer, Call, page, path_id
+from service.api.conditions import if_match
 from service.api.cursors import Cursors
 from service.api.filters import query_id
 from service.api.parameters import ID, IF_MATCH, MADE, PAGE, TAGGED, WRITTEN

@@ -21,8 +21,9 @@ from service.middleware.tracing import Trace
 DEFAULT_LIMIT = 50
 GREATEST_LIMIT = 100
 MOST_PARAMETERS = 32
+STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 Row = TypeVar("Row")
-_to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode  # json.dumps would make an encoder a call
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode  # json.dumps would make an encoder a call
 
 
 class Call:
@@ -65,35 +66,28 @@ def path_id(kind: str, text: str) -> int:
     raise NotFound(f"No {kind} {shown!r}: ids are whole numbers from 1 on.")
 
 
+def to_json(content: Mapping[str, Any]) -> bytes:
+    """As every answer has it."""
+    return _encode(content).encode()
+
+
 class Answer:
-    """A JSON answer, for Flask or for WSGI; header names are given with underscores."""
+    """A JSON answer, for Flask or for WSGI; header names are given with underscores. Bytes are JSON already."""
 
     __slots__ = ("body", "headers", "status")
 
-    def __init__(self, content: Mapping[str, Any] | None, status: int = 200, **headers: str) -> None:
+    def __init__(self, content: Mapping[str, Any] | bytes | None, status: int = 200, **headers: str) -> None:
         self.status = status
         self.headers = [(name.replace("_", "-"), value) for name, value in headers.items()]
         self.body: bytes | Iterable[bytes] = b""
         if content is not None:
-            body = self.body = _to_json(content).encode()
+            body = self.body = content if isinstance(content, bytes) else to_json(content)
             self.headers += [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
 
     def send(self, start_response: StartResponse) -> Iterable[bytes]:
         """Answer as a WSGI application does."""
-        start_response(f"{self.status} {HTTPStatus(self.status).phrase}", self.headers)
+        start_response(STATUS_LINES[self.status], self.headers)
         return [self.body] if isinstance(self.body, bytes) else self.body
-
-
-def if_match(call: Call) -> str | None:
-    """The one version in `If-Match`, or None when any will do. Raises InvalidInput for what is no entity tag."""
-    header: str | None = call.environ.get("HTTP_IF_MATCH")
-    if header is None or header.strip() == "*":
-        return None
-    tag = header.strip()
-    if len(tag) >= 3 and tag[0] == tag[-1] == '"' and '"' not in tag[1:-1]:
-        return tag[1:-1]
-    message = 'expected one strong entity tag as an ETag header gave it, such as "3", or *'
-    raise InvalidInput(f"If-Match: {message}.", fields=(FieldError("If-Match", message),))
 
 
 @dataclass(frozen=True, slots=True)

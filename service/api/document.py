@@ -9,6 +9,7 @@ from functools import cache
 from importlib import resources
 
 from service.api.calls import Answer, Call
+from service.api.conditions import is_known
 from service.api.openapi import document
 from service.api.parameters import IF_NONE_MATCH, TAG
 from service.api.routes import Header, Media, Route
@@ -71,8 +72,7 @@ class _File:
 
     def answer(self, call: Call) -> Answer:
         """200 with the bytes, or 304 to a client that has them (RFC 9110, 13.1.2)."""
-        known = call.environ.get("HTTP_IF_NONE_MATCH", "")
-        fresh = known.strip() == "*" or self._tag in (tag.strip().removeprefix("W/") for tag in known.split(","))
+        fresh = is_known(call, self._tag)
         answer = Answer(None, 304 if fresh else 200, ETag=self._tag, Cache_Control="no-cache")
         answer.headers += [("X-Content-Type-Options", "nosniff"), ("Content-Security-Policy", _POLICY)]
         if not fresh:

@@ -33,6 +33,10 @@ IF_MATCH = Parameter(
     {"type": "string", "pattern": r'^(\*|"[!#-~]+")$', "examples": ["*", '"1"']},
 )
 IF_NONE_MATCH = Parameter("If-None-Match", "entity tags as `ETag` gave them: 304 while one is current")
+CACHE_CONTROL = Parameter(
+    "Cache-Control", "`no-cache`: as the database has it now; any other value is passed over",
+    {"type": "string", "examples": ["no-cache"]},
+)
 REQUEST_TIMEOUT = Parameter(
     "Request-Timeout", "seconds until the answer is no longer wanted; at most the server's maximum, which holds without it",
     {"type": "string", "pattern": whole(SECONDS), "not": {"pattern": "^[0.]*$"}, "examples": ["2.5"]},

@@ -10,7 +10,7 @@ from service.ledger.entries import Entry
 from service.ledger.keys import ApiKey
 from service.ledger.ledgers import Ledger
 from service.ledger.transfers import Transfer
-from service.ledger.users import User
+from service.ledger.user import User
 
 
 def show_time(moment: datetime) -> str:

@@ -6,9 +6,10 @@ from collections.abc import Iterable
 
 from service.api.answers import UserAnswer, UserPage
 from service.api.body import read_object
-from service.api.calls import Answer, Call, if_match, page, path_id
+from service.api.calls import Answer, Call, page, path_id, to_json
+from service.api.conditions import if_match, is_known, wants_anew
 from service.api.cursors import Cursors
-from service.api.parameters import IF_MATCH, MADE, PAGE, SEARCHED, TAGGED, WRITTEN
+from service.api.parameters import CACHE_CONTROL, IF_MATCH, IF_NONE_MATCH, MADE, PAGE, SEARCHED, TAGGED, WRITTEN
 from service.api.positions import Positions
 from service.api.representation import show_user
 from service.api.routes import Parameter, Route
@@ -38,8 +39,10 @@ class UserHandlers:
             body=self._input, answers={201: UserAnswer()}, answer_headers=MADE | TAGGED | WRITTEN, errors=("conflict",),
         )
         yield Route(
-            method="GET", path="/api/users/<user_id>", handler=self.find, scope="users:read", summary="One user",
-            answers={200: UserAnswer()}, answer_headers=TAGGED, errors=("not_found",),
+            method="GET", path="/api/users/<user_id>", handler=self.find, scope="users:read",
+            summary="One user; as at most a second ago, unless `Cache-Control` asks for more",
+            headers=(IF_NONE_MATCH, CACHE_CONTROL), answers={200: UserAnswer(), 304: None}, answer_headers=TAGGED,
+            errors=("not_found",),
         )
         yield Route(
             method="PUT", path="/api/users/<user_id>", handler=self.replace, scope="users:write",
@@ -70,9 +73,14 @@ class UserHandlers:
         return Answer(show_user(user), 201, Location=where, ETag=f'"{user.version}"', Ledger_Position=position)
 
     def find(self, call: Call, user_id: str) -> Answer:
-        """One user."""
-        user = self._users.find(call.ctx, call.ledger_id, path_id("user", user_id))
-        return Answer(show_user(user), ETag=f'"{user.version}"')
+        """One user, or 304 to a client that has this version."""
+        found = self._users.find(call.ctx, call.ledger_id, path_id("user", user_id), anew=wants_anew(call))
+        tag = f'"{found.user.version}"'
+        if is_known(call, tag):
+            return Answer(None, 304, ETag=tag)
+        if found.body is None:
+            found.body = to_json(show_user(found.user))
+        return Answer(found.body, ETag=tag)
 
     def replace(self, call: Call, user_id: str) -> Answer:
         """The user with new fields; `If-Match` guards against a change in between."""

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from types import TracebackType
 
 from service.concurrency.context import Context, background
-from service.concurrency.primitives import Lock, Parking, current
+from service.concurrency.primitives import Parking, RLock, current
 
 
 class _Waiting(Parking):
@@ -35,7 +35,7 @@ class RWLock:
     """See the module."""
 
     def __init__(self) -> None:
-        self._lock = Lock()
+        self._lock = RLock()  # nothing under it waits, and of the locks it is the fastest
         self._readers: dict[int, int] = {}  # who reads, and how many times
         self._writer: int | None = None
         self._queue: OrderedDict[_Waiting, None] = OrderedDict()

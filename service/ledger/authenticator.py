@@ -1,16 +1,12 @@
 """Checks API keys: who holds a token, and whether it is valid now.
 
-**A key stops within a second.** What was looked up is used for FRESH_S seconds, and longer only while notifications of changes
-are proved to arrive (`proved_within`, see repository/listener.py): a key that changes is dropped at once, and when the proof
-ends, so does the use. FRESH_S is below a second, so that the second holds for whoever measures it from outside. The end of a
-key is reckoned by the database's clock: the lookup says how many seconds are left, and they are counted on the monotonic one.
+**A key stops within a second**, since nothing is kept longer than `kept` says: a key that changes is dropped at once. The end
+of a key is reckoned by the database's clock: the lookup says how many seconds are left, and they are counted on the monotonic
+one.
 
 **All refusals are one.** Whether a token is malformed, of an unknown id, or of a wrong secret, or its key has expired or was
 revoked: the answer is the same, and so is the work, which is one lookup and one comparison in constant time. Nothing is ever
 refused from what is kept.
-
-**One lookup serves all who wait for it.** Where the database takes its time, a lookup for each request would take every
-connection.
 """
 
 from __future__ import annotations
@@ -24,15 +20,16 @@ from datetime import datetime
 from math import inf
 from typing import Protocol
 
-from service.concurrency.context import Context, background, with_cancel
-from service.concurrency.primitives import Lock, Parking, monotonic
-from service.errors import LedgerdError, Unauthenticated
-from service.ledger.key_cache import Kept, KeyCache
+from service.concurrency.context import Context
+from service.concurrency.primitives import monotonic
+from service.errors import Unauthenticated
+from service.ledger.kept import Kept
 from service.ledger.key_uses import KeyUses
+from service.ledger.lookups import Lookups
 from service.ledger.principal import Principal
 from service.ledger.scopes import expand
 
-FRESH_S = 0.9
+MOST_KEPT = 4096
 _TOKEN = re.compile(r"ldg_([0-9a-f]{12})_([0-9a-f]{64})")
 _NO_TOKEN = ("0" * 12, "0" * 64)  # is looked up in place of a token that is none
 
@@ -71,6 +68,10 @@ class CredentialStore(Protocol):
     def find_credentials(self, ctx: Context, key_id: str) -> Sequence[Credential]: ...
 
 
+_Holder = tuple[Principal | None, float]  # and when the key ends, on the worker's monotonic clock
+_NOBODY: _Holder = None, 0.0
+
+
 class Authenticator:
     """See the module. `on_lookup` is told of each token whether its key was kept (True) or had to be looked up."""
 
@@ -82,16 +83,14 @@ class Authenticator:
         on_lookup: Callable[[bool], None] = lambda _hit: None,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        self._store = store
-        self._proved_within = proved_within
         self._on_lookup = on_lookup
         self._clock = clock
-        self._cache = KeyCache()
-        self._lock = Lock()
-        self._lookups: dict[str, _Lookup] = {}
+        # A key's holder is found by the hash of the secret: no comparison that takes its time.
+        self._kept: Kept[str, dict[bytes, _Holder]] = Kept(most=MOST_KEPT, proved_within=proved_within, clock=clock)
+        self._lookups = Lookups(store.find_credentials, self._kept.begin)
         self.uses = KeyUses(clock)
-        self.drop = self._cache.drop
-        self.drop_all = self._cache.drop_all
+        self.drop = self._kept.drop
+        self.drop_all = self._kept.drop_all
 
     def authenticate(self, ctx: Context, token: str) -> Principal:
         """Who holds `token`. Raises Unauthenticated, the same for every reason."""
@@ -99,10 +98,9 @@ class Authenticator:
         key_id, secret = _NO_TOKEN if match is None else match.groups()
         secret_hash = hashlib.sha256(secret.encode()).digest()
         now = self._clock()
-        kept = self._cache.find(key_id, secret_hash)
-        if kept is not None and now < kept.ends_at and (now - kept.as_of < FRESH_S or self._proved_within(FRESH_S)):
+        principal, ends_at = (self._kept.find(key_id) or {}).get(secret_hash, _NOBODY)
+        if principal is not None and now < ends_at:
             self._on_lookup(True)
-            principal = kept.principal
         else:
             self._on_lookup(False)
             principal = self._look_up(ctx, key_id, secret_hash)
@@ -110,62 +108,14 @@ class Authenticator:
         return principal
 
     def _look_up(self, ctx: Context, key_id: str, secret_hash: bytes) -> Principal:
-        lookup = self._find(ctx, key_id)
-        for credential in lookup.found or ():
+        lookup = self._lookups.find(ctx, key_id)
+        for credential in lookup.found:
             if hmac.compare_digest(credential.secret_hash, secret_hash) and credential.is_valid:
-                ends_at = inf if credential.expires_in_s is None else lookup.as_of + credential.expires_in_s
-                kept = Kept(credential.principal(), secret_hash, lookup.as_of, ends_at)
-                self._cache.keep(kept, lookup.drops)
-                return kept.principal
+                principal = credential.principal()
+                ends_at = inf if credential.expires_in_s is None else lookup.begun.as_of + credential.expires_in_s
+                self._kept.keep(key_id, {secret_hash: (principal, ends_at)}, lookup.begun)
+                return principal
         raise Unauthenticated(
             "The API key is not valid: malformed, unknown, expired or revoked. Send one as `Authorization: Bearer ldg_…`;"
             " `ledgerd key create` makes one."
         )
-
-    def _find(self, ctx: Context, key_id: str) -> _Lookup:
-        """A lookup that has ended and began less than FRESH_S ago: another's that is under way, or one of our own."""
-        while True:
-            now = self._clock()
-            with self._lock:
-                under_way = self._lookups.get(key_id)
-                if under_way is None or now - under_way.as_of >= FRESH_S:
-                    mine = self._lookups[key_id] = _Lookup(now, self._cache.drops)
-                    break
-            if under_way.wait(ctx):
-                return under_way
-        try:
-            mine.found = self._store.find_credentials(ctx, key_id)
-        except LedgerdError as error:
-            if ctx.error() is None:  # else only this caller's time is up: the next one looks
-                mine.error = error
-            raise
-        finally:
-            with self._lock:
-                if self._lookups.get(key_id) is mine:
-                    del self._lookups[key_id]
-            mine.ended.cancel()
-        return mine
-
-
-class _Lookup:
-    """A lookup that began `as_of`, which several may wait for."""
-
-    def __init__(self, as_of: float, drops: int) -> None:
-        self.as_of = as_of
-        self.drops = drops
-        self.ended = with_cancel(background())
-        self.found: Sequence[Credential] | None = None
-        self.error: LedgerdError | None = None
-
-    def wait(self, ctx: Context) -> bool:
-        """Whether it has found something; not if the one who looked gave up. Raises its error, or that of `ctx`."""
-        parking = Parking()
-        forget = self.ended.on_done(parking.wake)
-        try:
-            ctx.park(parking)
-        finally:
-            forget()
-        ctx.check()
-        if self.error is not None:
-            raise self.error.again()
-        return self.found is not None

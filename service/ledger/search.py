@@ -17,7 +17,7 @@ from service.errors import FieldError, InvalidInput
 from service.ledger.accounts import Account
 from service.ledger.money import GREATEST_ID
 from service.ledger.transfers import Transfer
-from service.ledger.users import User
+from service.ledger.user import User
 
 Kind = Literal["user", "account", "transfer"]
 KINDS: tuple[Kind, ...] = ("user", "account", "transfer")

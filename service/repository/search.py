@@ -11,7 +11,7 @@ from service.concurrency.context import Context
 from service.ledger.accounts import Account
 from service.ledger.search import KINDS, Found, Hit, Kind, Rank
 from service.ledger.transfers import Transfer
-from service.ledger.users import User
+from service.ledger.user import User
 from service.repository.pool import PgConnection
 from service.repository.queries import Queries
 from service.repository.reader import Reader

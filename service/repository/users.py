@@ -12,14 +12,14 @@ from psycopg.types.json import Jsonb
 from service.concurrency.context import Context
 from service.errors import Conflict, VersionMismatch
 from service.ledger.position import Written
-from service.ledger.users import User
+from service.ledger.user import User
 from service.repository.pool import PgConnection, Pool
 from service.repository.queries import Queries
 from service.repository.reader import Reader
 
 
 class UserRepository:
-    """Implements `ledger.users.UserStore`."""
+    """Implements `ledger.user.UserStore`."""
 
     def __init__(self, pool: Pool, reader: Reader, queries: Queries) -> None:
         self._pool = pool

@@ -11,7 +11,7 @@ import pytest
 
 from service.api.answers import KeyAnswer, NewKeyAnswer
 from service.app import Application
-from service.ledger.authenticator import FRESH_S
+from service.ledger.kept import FRESH_S
 from tests.client import ApiClient, Reply
 from tests.conftest import make_key
 from tests.serving import wait_until

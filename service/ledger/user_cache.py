@@ -1,0 +1,98 @@
+"""Users, cache first: read from what this worker keeps, else from the database; a change is kept as soon as it is committed.
+
+How old a kept user may be, and how changes elsewhere are learnt, is said in `kept`. A read that asks for a position in the
+ledger, or for the database itself, passes the cache by. Accounts and their balances are never kept.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from service.concurrency.context import Context
+from service.concurrency.primitives import monotonic
+from service.ledger.kept import Begun, Kept
+from service.ledger.lookups import Lookups
+from service.ledger.position import POSITIONS, Written
+from service.ledger.user import User
+
+_TOLD = re.compile(r"([0-9]{1,19}):([0-9]{1,19}):([0-9]{1,20})", re.ASCII)  # ledger, user, transaction
+
+UserKey = tuple[int, int]  # the ledger's id and the user's
+
+
+@dataclass(slots=True, eq=False)
+class FoundUser:
+    """A user as it was found. Whoever first shows it leaves the encoded `body` here for the next."""
+
+    user: User
+    body: bytes | None = None
+
+
+class FindUser(Protocol):
+    """What the repository does for reads. What it finds is from the primary, and has reached the positions of `ctx`."""
+
+    def find_user(self, ctx: Context, ledger_id: int, user_id: int) -> User | None: ...
+
+
+class UserCache:
+    """See the module. `most` users are kept, none where it is 0; `on_lookup` is told of each lookup whether it was a hit."""
+
+    def __init__(
+        self,
+        store: FindUser,
+        *,
+        most: int,
+        lifetime_s: float,
+        proved_within: Callable[[float], bool] = lambda _seconds: False,
+        on_lookup: Callable[[bool], None] = lambda _hit: None,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self._store = store
+        self._is_on = most > 0
+        self._on_lookup = on_lookup
+        self._kept: Kept[UserKey, FoundUser] = Kept(
+            most=most, lifetime_s=lifetime_s, proved_within=proved_within, clock=clock
+        )
+        self._lookups: Lookups[UserKey, FoundUser | None] = Lookups(self._look_up, self._kept.begin)
+        self.begin = self._kept.begin
+        self.drop = self._kept.drop
+        self.drop_all = self._kept.drop_all
+
+    def find(self, ctx: Context, key: UserKey, *, anew: bool = False) -> FoundUser | None:
+        """The user, or None where there is none. `anew`: as the database has it now."""
+        if not self._is_on or ctx.value(POSITIONS) is not None:
+            return self._look_up(ctx, key)
+        if not anew:
+            kept = self._kept.find(key)
+            self._on_lookup(kept is not None)
+            if kept is not None:
+                return kept
+        lookup = self._lookups.find(ctx, key, anew=anew)
+        if lookup.found is None:
+            self._kept.drop(key)
+        else:
+            self._kept.keep(key, lookup.found, lookup.begun)
+        return lookup.found
+
+    def changed(self, key: UserKey, written: Written[User] | None, begun: Begun) -> None:
+        """A change that had `begun` has ended: with what it has written, or (None) nobody knows how."""
+        if written is None:
+            self._kept.drop(key)
+        else:
+            self._kept.keep_changed(key, FoundUser(written.thing), begun, written.position)
+
+    def hear(self, payload: str) -> None:
+        """Of a transaction that has changed or removed a user; where the payload is not clear, anything may have changed."""
+        told = _TOLD.fullmatch(payload)
+        if told is None:
+            self._kept.drop_all()
+        else:
+            ledger_id, user_id, change = map(int, told.groups())
+            self._kept.drop((ledger_id, user_id), change)
+
+    def _look_up(self, ctx: Context, key: UserKey) -> FoundUser | None:
+        user = self._store.find_user(ctx, *key)
+        return None if user is None else FoundUser(user)
