@@ -87,7 +87,8 @@ class Authenticator:
         self._clock = clock
         # A key's holder is found by the hash of the secret: no comparison that takes its time.
         self._kept: Kept[str, dict[bytes, _Holder]] = Kept(most=MOST_KEPT, proved_within=proved_within, clock=clock)
-        self._lookups = Lookups(store.find_credentials, self._kept.begin)
+        self._lookups = Lookups(self._find_credentials, self._kept.begin)
+        self._store = store
         self.uses = KeyUses(clock)
         self.drop = self._kept.drop
         self.drop_all = self._kept.drop_all
@@ -119,3 +120,6 @@ class Authenticator:
             "The API key is not valid: malformed, unknown, expired or revoked. Send one as `Authorization: Bearer ldg_…`;"
             " `ledgerd key create` makes one."
         )
+
+    def _find_credentials(self, ctx: Context, key_id: str) -> Sequence[Credential]:
+        return self._store.find_credentials(ctx, key_id)

@@ -69,7 +69,7 @@ def usable_connections(ledger: Ledger) -> int:
 
     def read() -> None:
         client = HttpClient(ledger.server.port, ledger.token)
-        client.call("GET", "/api/users/1", Request_Timeout="20")
+        client.call("GET", "/api/users?limit=1", Request_Timeout="20")  # a single one may be kept by the worker
         client.close()
 
     def saturated() -> bool:

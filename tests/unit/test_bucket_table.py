@@ -167,6 +167,18 @@ def test_a_table_that_is_full_of_empty_buckets_forgets_one(opened: Open) -> None
     assert drain(table, "name 0") == 3
 
 
+def test_of_two_slots_of_one_name_the_emptier_counts(opened: Open, now: Now) -> None:
+    """Two processes have made it at once: one stood still between time and mark, the other had not got the lock."""
+    table = opened()
+    assert drain(table, "a") == SLOW.burst
+    place = table._place("a")
+    at = table._find_slot(place, now.ns)[0]
+    assert at == place.first
+    table._cells[at + 1], table._cells[at + 1 + WAYS] = place.mark, table._cells[at + WAYS]
+    table._cells[at + WAYS] = now.ns
+    assert drain(table, "a") == 0
+
+
 def test_what_no_process_can_have_written_is_replaced_first(opened: Open, tmp_path: Path) -> None:
     """Slots with times of another boot, far ahead, do not fill the table for ever."""
     table = opened(sets=1)
