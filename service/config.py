@@ -10,11 +10,12 @@ import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from math import ceil
 from pathlib import Path
 
 from service.errors import ConfigurationError
-from service.settings import Reader, is_network, is_origin, is_postgres_url, is_proxy, mask_password
+from service.limits.bucket import burst_of
+from service.networks import is_network
+from service.settings import Reader, is_origin, is_postgres_url, is_proxy, mask_password
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 GREATEST_BURST = 2_000_000  # requests
@@ -100,9 +101,9 @@ class Config:
             cors_origins=tuple(reader.text("LEDGERD_CORS_ORIGINS", "").split()),
             trusted_proxies=tuple(reader.text("LEDGERD_TRUSTED_PROXIES", "").split()),
             rate_limit=rate,
-            rate_burst=reader.integer("LEDGERD_RATE_BURST", max(1, ceil(rate)), 1, GREATEST_BURST),
+            rate_burst=reader.integer("LEDGERD_RATE_BURST", burst_of(rate), 1, GREATEST_BURST),
             address_rate_limit=address_rate,
-            address_rate_burst=reader.integer("LEDGERD_ADDRESS_RATE_BURST", max(1, ceil(2 * address_rate)), 1, GREATEST_BURST),
+            address_rate_burst=reader.integer("LEDGERD_ADDRESS_RATE_BURST", burst_of(2 * address_rate), 1, GREATEST_BURST),
             metrics=reader.text("LEDGERD_METRICS", cls.metrics).lower(),
             metrics_from=tuple(reader.text("LEDGERD_METRICS_FROM", " ".join(cls.metrics_from)).split()),
             postgres_bin=Path(path) if (path := reader.text("LEDGERD_POSTGRES_BIN", "")) else None,

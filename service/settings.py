@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from ipaddress import ip_network
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
-GREATEST_RATE = 1_000_000  # requests a second
+from service.limits.bucket import MOST_RATE_PER_S
+from service.networks import is_network
 
 
 def mask_password(url: str) -> str:
@@ -30,15 +30,6 @@ def is_postgres_url(url: str) -> bool:
         return urlsplit(url).scheme in ("postgresql", "postgres")
     except ValueError:  # an address in brackets that is none
         return False
-
-
-def is_network(text: str) -> bool:
-    """Whether it is an address or a network, of either version of IP."""
-    try:
-        ip_network(text)
-    except ValueError:  # no address, or one with bits beside its prefix
-        return False
-    return True
 
 
 def is_proxy(text: str) -> bool:
@@ -87,9 +78,9 @@ class Reader:
     def rate(self, name: str, default: float) -> float:
         """Requests a second."""
         text = self.text(name, f"{default:g}")
-        if text.isascii() and text.replace(".", "", 1).isdecimal() and 0 < float(text) <= GREATEST_RATE:
+        if text.isascii() and text.replace(".", "", 1).isdecimal() and 0 < float(text) <= MOST_RATE_PER_S:
             return float(text)
-        self.problems.append(f"{name}={text!r}: expected requests a second, above 0 and up to {GREATEST_RATE}")
+        self.problems.append(f"{name}={text!r}: expected requests a second, above 0 and up to {MOST_RATE_PER_S}")
         return default
 
     def run_dir(self, data_dir: Path) -> Path:

@@ -13,9 +13,10 @@ from service.api.fields import Asset, Choice, Described, Email, LedgerName, Meta
 from service.api.parameters import CURSOR
 from service.api.problem import CLIENT_CLOSED_REQUEST, STATUS, describe
 from service.errors import NotFound
-from service.ledger.grants import GREATEST_BURST, GREATEST_RATE_PER_S, MOST_DEBIT_ACCOUNTS
+from service.ledger.grants import GREATEST_BURST, MOST_DEBIT_ACCOUNTS
 from service.ledger.money import GREATEST_AMOUNT, GREATEST_ID
 from service.ledger.scopes import GRANTABLE
+from service.limits.bucket import MOST_RATE_PER_S
 
 _CODES = [code for code, status in STATUS.items() if status != CLIENT_CLOSED_REQUEST]
 
@@ -150,7 +151,7 @@ class KeyAnswer(_Answer):
     name = Text(0, 200, required=True)
     scopes = Several(Choice(*GRANTABLE), len(GRANTABLE), required=True)
     debit_accounts = Several(Whole(1, GREATEST_ID), MOST_DEBIT_ACCOUNTS, required=True, allow_none=True)
-    rate_per_s = Whole(1, GREATEST_RATE_PER_S, required=True, allow_none=True)
+    rate_per_s = Whole(1, MOST_RATE_PER_S, required=True, allow_none=True)
     burst = Whole(1, GREATEST_BURST, required=True, allow_none=True)
     created_at = Time(required=True)
     expires_at = Time(required=True, allow_none=True)

@@ -8,7 +8,7 @@ from typing import cast
 from service.api.answers import BalanceAnswer, EntryPage
 from service.api.calls import Answer, Call, Page, page, parameters, path_id
 from service.api.cursors import Cursors
-from service.api.filters import check_order, query_time, query_word
+from service.api.filters import query_stretch, query_time, query_word
 from service.api.parameters import FROM, PAGE, TIME, TO
 from service.api.representation import show_balance, show_entry, show_time
 from service.api.routes import Parameter, Route
@@ -47,8 +47,7 @@ class EntryHandlers:
         """A page of the statement, which cursors lead on from and back from."""
         number = path_id("account", account_id)
         asked, given = page(call, self._cursors, f"entries {number}", "from", "to", "direction", "order")
-        since, until = query_time(given, "from"), query_time(given, "to")
-        check_order(since, until)
+        since, until = query_stretch(given)
         direction = cast(Direction | None, query_word(given, "direction", "debit", "credit"))
         newest_first = query_word(given, "order", "asc", "desc") != "asc"
         version, back = (None, False) if asked.position is None else (asked.position >> 1, asked.position & 1 == 1)

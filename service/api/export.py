@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Generator, Iterable, Sequence
 
-from service.api.calls import Answer, Call, parameters
+from service.api.calls import Answer, Call, parameters, to_json
 from service.api.filters import query_word, read_wanted
 from service.api.parameters import WANTED
 from service.api.representation import show_transfer
@@ -63,7 +62,7 @@ class ExportHandlers:
 
 
 def _as_ndjson(batch: Sequence[Transfer]) -> bytes:
-    return "".join(_to_json(show_transfer(transfer)) + "\n" for transfer in batch).encode()
+    return b"".join(to_json(show_transfer(transfer)) + b"\n" for transfer in batch)
 
 
 def _as_csv(batch: Sequence[Transfer]) -> bytes:
@@ -72,9 +71,8 @@ def _as_csv(batch: Sequence[Transfer]) -> bytes:
     writer = csv.writer(text)
     for transfer in batch:
         shown = show_transfer(transfer)
-        writer.writerow([_to_json(shown[name]) if name == "metadata" else shown[name] for name in COLUMNS])
+        writer.writerow([to_json(shown[name]).decode() if name == "metadata" else shown[name] for name in COLUMNS])
     return text.getvalue().encode()
 
 
-_to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _HEADER = (",".join(COLUMNS) + "\r\n").encode()

@@ -52,16 +52,17 @@ def query_text(values: Mapping[str, str], name: str, most: int) -> str | None:
     return value
 
 
-def check_order(since: datetime | None, until: datetime | None) -> None:
-    """Raise InvalidInput for a stretch of time that ends before it begins."""
+def query_stretch(values: Mapping[str, str]) -> tuple[datetime | None, datetime | None]:
+    """The moments given as `from` and `to`, or None for each; a stretch of time does not end before it begins."""
+    since, until = query_time(values, "from"), query_time(values, "to")
     if since is not None and until is not None and since > until:
         _refuse("from", "is later than `to`")
+    return since, until
 
 
 def read_wanted(values: Mapping[str, str]) -> Wanted:
     """Which transfers are wanted."""
-    since, until = query_time(values, "from"), query_time(values, "to")
-    check_order(since, until)
+    since, until = query_stretch(values)
     account_id, reference = query_id(values, "account_id"), query_text(values, "reference", 255)
     return Wanted(account_id=account_id, reference=reference, since=since, until=until)
 

@@ -30,7 +30,7 @@ class MetricsHandlers:
 
     def show(self, call: Call) -> Answer:
         """The metrics of all workers. Raises NotFound for whom they are not meant."""
-        if not self._may_read(call.environ.get(CLIENT_ADDRESS) or call.environ.get("REMOTE_ADDR", "")):
+        if not self._may_read(call.environ[CLIENT_ADDRESS]):
             raise NotFound("There is nothing at this path; docs/api.md lists what there is.")
         answer = Answer(None, Cache_Control="no-store", Content_Type=TEXT_FORMAT)
         answer.body = self._render()

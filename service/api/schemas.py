@@ -12,10 +12,11 @@ from marshmallow import RAISE, Schema, ValidationError, missing
 from service.api.body import MOST_SHOWN
 from service.api.fields import Asset, Choice, Email, LedgerName, Metadata, Moment, Several, Text, Whole
 from service.errors import FieldError, InvalidInput
-from service.ledger.grants import GREATEST_BURST, GREATEST_RATE_PER_S, MOST_DEBIT_ACCOUNTS
+from service.ledger.grants import GREATEST_BURST, MOST_DEBIT_ACCOUNTS
 from service.ledger.keys import DEFAULT_OVERLAP_S, LONGEST_LIFE_S, LONGEST_OVERLAP_S
 from service.ledger.money import GREATEST_AMOUNT, GREATEST_ID
 from service.ledger.scopes import GRANTABLE
+from service.limits.bucket import MOST_RATE_PER_S
 
 MOST_UNKNOWN = 20
 
@@ -93,7 +94,7 @@ class KeyInput(_Strict):
     expires_in_s = Whole(1, LONGEST_LIFE_S, load_default=None, allow_none=True)
     expires_at = Moment(load_default=None, allow_none=True)
     debit_accounts = Several(Whole(1, GREATEST_ID), MOST_DEBIT_ACCOUNTS, load_default=None, allow_none=True)
-    rate_per_s = Whole(1, GREATEST_RATE_PER_S, load_default=None, allow_none=True)
+    rate_per_s = Whole(1, MOST_RATE_PER_S, load_default=None, allow_none=True)
     burst = Whole(1, GREATEST_BURST, load_default=None, allow_none=True)
     ledger = LedgerName(load_default=None, allow_none=True)
 

@@ -14,8 +14,8 @@ from wsgiref.types import WSGIEnvironment
 from service.api.calls import Answer, Call
 from service.concurrency.context import Context, background, with_timeout
 from service.concurrency.semaphore import Semaphore
-from service.errors import ClientClosedRequest, Overloaded
-from service.middleware.environ import CLIENT_LEFT
+from service.errors import Overloaded
+from service.middleware.deadline import end_with_client
 
 Pieces = Callable[[Context], Generator[bytes, None, None]]
 
@@ -56,9 +56,7 @@ class _Stream:
             forget()
 
     def __iter__(self) -> Iterator[bytes]:
-        when_client_leaves = self._environ.get(CLIENT_LEFT)
-        if when_client_leaves is not None:
-            when_client_leaves(lambda: self._ctx.cancel(ClientClosedRequest("The client closed the connection.")))
+        end_with_client(self._environ, self._ctx)  # only now: the request's own context had the place
         return chain((self._first,), self._pieces)
 
     def close(self) -> None:

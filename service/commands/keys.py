@@ -10,8 +10,9 @@ from service.commands.arguments import add_command
 from service.commands.database import say, work
 from service.commands.tables import print_rows, show_moment
 from service.database import open_keys
-from service.ledger.grants import GREATEST_BURST, GREATEST_RATE_PER_S, Grant
+from service.ledger.grants import GREATEST_BURST, Grant
 from service.ledger.keys import DEFAULT_OVERLAP_S, ApiKey
+from service.limits.bucket import MOST_RATE_PER_S
 from service.repository.migrate import migrate
 from service.repository.queries import sql_folder
 
@@ -39,7 +40,7 @@ def add_key_commands(commands: Any) -> None:
         "--debit", type=arguments.account_ids, metavar="IDS", help="the only accounts that it may debit, with commas: 12,15"
     )
     create.add_argument(
-        "--rate", type=arguments.positive(GREATEST_RATE_PER_S), metavar="N", help="requests a second, instead of the server's"
+        "--rate", type=arguments.positive(MOST_RATE_PER_S), metavar="N", help="requests a second, instead of the server's"
     )
     create.add_argument(
         "--burst", type=arguments.positive(GREATEST_BURST), metavar="N", help="requests at once, instead of the server's"

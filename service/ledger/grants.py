@@ -9,9 +9,9 @@ from datetime import datetime
 from service.errors import FieldError, Forbidden
 from service.ledger.principal import Principal
 from service.ledger.scopes import expand
+from service.limits.bucket import burst_of
 
 MOST_DEBIT_ACCOUNTS = 100
-GREATEST_RATE_PER_S = 1_000_000
 GREATEST_BURST = 1_000_000
 
 
@@ -37,7 +37,7 @@ class Defaults:
     def of(self, rate_per_s: int | None, burst: int | None) -> tuple[float | None, int | None]:
         """The rate and the burst of a key that is given these; a burst that is missing beside a rate is that of a second."""
         if burst is None:
-            burst = self.burst if rate_per_s is None else rate_per_s
+            burst = self.burst if rate_per_s is None else burst_of(rate_per_s)
         return self.rate_per_s if rate_per_s is None else rate_per_s, burst
 
 

@@ -18,6 +18,11 @@ SHARE = 128
 MOST_ALONE = 64
 
 
+def burst_of(rate_per_s: float) -> int:
+    """The burst where a rate is given alone: what flows in within a second, and one request at least."""
+    return max(1, ceil(rate_per_s))
+
+
 class Limit:
     """At most `burst + rate_per_s * t` requests in any time t.
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
-from math import ceil
 
-from service.limits.bucket import MOST_RATE_PER_S, Limit
+from service.limits.bucket import MOST_RATE_PER_S, Limit, burst_of
 from service.limits.table import Table
 
 IPV6_PREFIX = 64  # what one customer has at least; the rest of the address is theirs to choose
@@ -50,7 +49,7 @@ class Limiter:
 
     def _make_own(self, rate_per_s: float | None, burst: int | None) -> Limit:
         rate = self._key_limit.rate_per_s if rate_per_s is None else min(rate_per_s, MOST_RATE_PER_S)
-        return Limit(rate, max(1, ceil(rate)) if burst is None else burst)
+        return Limit(rate, burst_of(rate) if burst is None else burst)
 
 
 @lru_cache(MOST_KEPT)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from service.middleware.environ import CLIENT_ADDRESS, Middleware
+from service.networks import MOST_KEPT, Networks
 
 UNIX = "unix:"  # stands for peers on a Unix socket, which have no address
-MOST_KEPT = 4096  # addresses that are read once and remembered
 LONGEST_ADDRESS = 45  # characters: an IPv6 address that ends in an IPv4 one
 MOST_PROXIES = 16  # trusted ones in a row; a longer field is none that honest proxies make
 
@@ -24,16 +24,8 @@ def client_address(trusted_proxies: Sequence[str]) -> Middleware:
 
     Raises ValueError for what is none of these.
     """
-    networks = [ip_network(proxy) for proxy in trusted_proxies if proxy != UNIX]
+    trusted = Networks([proxy for proxy in trusted_proxies if proxy != UNIX]).include
     unix = UNIX in trusted_proxies
-
-    @lru_cache(MOST_KEPT)
-    def trusted(address: str) -> bool:
-        try:
-            read = ip_address(address)
-        except ValueError:
-            return False
-        return any(read in network for network in networks)
 
     def find(peer: str, forwarded: str | None) -> str:
         if forwarded is None or not (trusted(peer) if peer else unix):

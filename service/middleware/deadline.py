@@ -6,7 +6,7 @@ What the request waits for ends with it: its turn in a queue, a connection, a st
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from service.concurrency.context import Context, background, with_timeout
@@ -25,10 +25,7 @@ def deadline(longest_s: float) -> Middleware:
             timeout_s = longest_s if header is None else min(_seconds(header), longest_s)
             ctx: Context = with_timeout(background(), timeout_s)
             environ[CONTEXT] = ctx
-            on_leave = environ.get(CLIENT_LEFT)
-            if on_leave is None:
-                return app(environ, start_response)
-            forget = on_leave(lambda: ctx.cancel(ClientClosedRequest("The client closed the connection.")))
+            forget = end_with_client(environ, ctx)
             try:
                 return app(environ, start_response)
             finally:
@@ -37,6 +34,19 @@ def deadline(longest_s: float) -> Middleware:
         return with_deadline
 
     return layer
+
+
+def end_with_client(environ: WSGIEnvironment, ctx: Context) -> Callable[[], object]:
+    """Cancel `ctx` when the client leaves, where the server can tell; returns what forgets that. One context at a time."""
+    on_leave = environ.get(CLIENT_LEFT)
+    if on_leave is None:
+        return _nothing
+    forget: Callable[[], object] = on_leave(lambda: ctx.cancel(ClientClosedRequest("The client closed the connection.")))
+    return forget
+
+
+def _nothing() -> None:
+    """There is nothing to forget."""
 
 
 def _seconds(header: str) -> float:

@@ -27,7 +27,6 @@ T = TypeVar("T")
 Work = Callable[[PgConnection], T]
 
 LOOK_AGAIN_S = 0.05  # whether the primary has reached a position
-PATIENCE_S = 3600.0  # no hedge: longer than any request
 
 
 class Reader:

@@ -19,12 +19,13 @@ from service.config import Config
 from service.doctor.examine import Verdicts
 from service.doctor.subject import Subject
 from service.doctor.verdict import State, Verdict
-from service.repository.embedded import EmbeddedPostgres, packaged_binaries
+from service.repository.embedded import EmbeddedPostgres
 from service.repository.inspection import Inspection
 from service.repository.migrate import migrate
 from service.repository.queries import sql_folder
 from tests.conftest import TestServer
 from tests.serving import free_port, wait_until
+from tests.standby import streaming_standby
 
 Look = Callable[..., list[Verdict]]
 
@@ -126,24 +127,8 @@ def system_user(postgres: EmbeddedPostgres) -> pwd.struct_passwd:
 @pytest.fixture
 def standby(breakable: Breakable) -> Iterator[EmbeddedPostgres]:
     """A streaming standby of the breakable server."""
-    user = system_user(breakable.postgres)
-    with short_folder() as folder:
-        cluster = folder / "postgres"
-        cluster.mkdir(mode=0o700)
-        shutil.chown(cluster, user.pw_uid, user.pw_gid)
-        source = str(breakable.folder / "socket")
-        subprocess.run(
-            [packaged_binaries() / "pg_basebackup", "-h", source, "-U", "postgres", "-D", str(cluster), "-R", "-c", "fast"],
-            user=user.pw_uid, group=user.pw_gid, extra_groups=[], check=True, cwd="/", capture_output=True,
-        )
-        postgres = EmbeddedPostgres(folder)
-        try:
-            postgres.start()
-            streaming = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'"
-            wait_until(lambda: breakable.execute(streaming) == (1,), 20)
-            yield postgres
-        finally:
-            postgres.stop()
+    with streaming_standby(breakable.postgres) as postgres:
+        yield postgres
 
 
 Bouncer = Callable[..., Any]
