@@ -20,8 +20,8 @@ class EntryRepository:
     def __init__(self, reader: Reader, queries: Queries) -> None:
         self._reader = reader
         self._balance_at = queries.take("find_balance_at")
-        self._down = queries.take("list_entries_down")
-        self._up = queries.take("list_entries_up")
+        self._down = queries.take("list_entries")
+        self._up = self._down.replace("ORDER BY version DESC", "ORDER BY version")  # the indexes are read either way
         self._exists = queries.take("account_exists")
 
     def list_entries(
@@ -31,7 +31,7 @@ class EntryRepository:
         where = {
             "ledger_id": ledger_id, "account_id": account_id, "limit": limit,
             "after": stretch.after, "before": stretch.before, "since": stretch.since, "until": stretch.until,
-            "debits": stretch.direction != "credit", "credits": stretch.direction != "debit",
+            "direction": stretch.direction,
         }
         query = self._down if newest_first else self._up
 

@@ -18,12 +18,8 @@ BEGIN
     SELECT version + 1 INTO newer FROM accounts WHERE ledger_id = p_ledger AND id = p_account;
     WHILE newer - older > 1 LOOP
         middle := older + (newer - older) / 2;
-        SELECT entry.created_at INTO STRICT moment
-        FROM (SELECT created_at FROM transfers
-              WHERE ledger_id = p_ledger AND from_account_id = p_account AND from_version = middle
-              UNION ALL
-              SELECT created_at FROM transfers
-              WHERE ledger_id = p_ledger AND to_account_id = p_account AND to_version = middle) AS entry;
+        SELECT created_at INTO STRICT moment FROM account_entries
+        WHERE ledger_id = p_ledger AND account_id = p_account AND version = middle;
         IF moment < p_at THEN
             older := middle;
         ELSE

@@ -38,24 +38,15 @@ WHERE ledger_id = %(ledger_id)s AND lower(reference) = lower(%(reference)s) AND 
 ORDER BY id DESC LIMIT %(limit)s;
 
 -- name: list_transfers_of_account
--- Each side is read along its own index, newest first, and the two are merged by the account's version.
 WITH bounds AS MATERIALIZED (
     SELECT coalesce(entries_before(%(ledger_id)s, %(account_id)s, %(since)s::timestamptz), 0) AS low,
            least(%(before)s - 1, entries_before(%(ledger_id)s, %(account_id)s, %(until)s::timestamptz)) AS high
 )
 SELECT id, from_account_id, to_account_id, amount, asset, reference, coalesce(metadata, '{}'), from_version, to_version,
        from_balance, to_balance, created_at
-FROM (
-    (SELECT from_version AS version, * FROM transfers
-     WHERE ledger_id = %(ledger_id)s AND from_account_id = %(account_id)s
-       AND from_version > (SELECT low FROM bounds) AND from_version <= (SELECT high FROM bounds)
-     ORDER BY from_version DESC LIMIT %(limit)s)
-    UNION ALL
-    (SELECT to_version AS version, * FROM transfers
-     WHERE ledger_id = %(ledger_id)s AND to_account_id = %(account_id)s
-       AND to_version > (SELECT low FROM bounds) AND to_version <= (SELECT high FROM bounds)
-     ORDER BY to_version DESC LIMIT %(limit)s)
-) AS entry
+FROM account_entries
+WHERE ledger_id = %(ledger_id)s AND account_id = %(account_id)s
+  AND version > (SELECT low FROM bounds) AND version <= (SELECT high FROM bounds)
 ORDER BY version DESC LIMIT %(limit)s;
 
 -- name: export_transfers
@@ -84,11 +75,8 @@ ORDER BY id;
 -- name: export_transfers_of_account
 SELECT id, from_account_id, to_account_id, amount, asset, reference, coalesce(metadata, '{}'), from_version, to_version,
        from_balance, to_balance, created_at
-FROM (
-    SELECT from_version AS version, * FROM transfers WHERE ledger_id = %(ledger_id)s AND from_account_id = %(account_id)s
-    UNION ALL
-    SELECT to_version AS version, * FROM transfers WHERE ledger_id = %(ledger_id)s AND to_account_id = %(account_id)s
-) AS entry
-WHERE version > coalesce(entries_before(%(ledger_id)s, %(account_id)s, %(since)s::timestamptz), 0)
+FROM account_entries
+WHERE ledger_id = %(ledger_id)s AND account_id = %(account_id)s
+  AND version > coalesce(entries_before(%(ledger_id)s, %(account_id)s, %(since)s::timestamptz), 0)
   AND version <= coalesce(entries_before(%(ledger_id)s, %(account_id)s, %(until)s::timestamptz), 9223372036854775807)
 ORDER BY version;

@@ -37,13 +37,13 @@ def cases(conn: psycopg.Connection, transfers: int) -> dict[str, tuple[str, list
     last = BEGAN + timedelta(seconds=transfers / PER_SECOND)
     middle = [BEGAN + (last - BEGAN) * random.random() for _ in range(ARGUMENTS)]
     page: dict[str, Any] = {"ledger_id": 1, "limit": 51, "since": None, "until": None}
-    line = page | {"after": 0, "before": 2**62, "debits": True, "credits": True}
+    line = page | {"after": 0, "before": 2**62, "direction": None}
     pairs = list(zip(busiest, middle, strict=True))
     return {
-        "statement, first page": ("list_entries_down", [line | {"account_id": a} for a, _ in pairs]),
-        "statement, last page": ("list_entries_down", [line | {"account_id": a, "before": 52} for a, _ in pairs]),
+        "statement, first page": ("list_entries", [line | {"account_id": a} for a, _ in pairs]),
+        "statement, last page": ("list_entries", [line | {"account_id": a, "before": 52} for a, _ in pairs]),
         "statement, a day": (
-            "list_entries_down", [line | {"account_id": a, "since": t, "until": t + timedelta(days=1)} for a, t in pairs]
+            "list_entries", [line | {"account_id": a, "since": t, "until": t + timedelta(days=1)} for a, t in pairs]
         ),
         "balance at a time": ("find_balance_at", [{"ledger_id": 1, "account_id": a, "at": t} for a, t in pairs]),
         "list, first page": ("list_transfers", [page | {"before": 2**62}] * ARGUMENTS),
