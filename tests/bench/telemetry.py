@@ -27,6 +27,7 @@ from typing import Any
 from service.ledger.posting import BatchReport
 from service.ledger.transfers import Posted
 from service.middleware.access_log import access_log
+from service.middleware.answer_headers import answer_headers
 from service.middleware.environ import ROUTE
 from service.middleware.observation import observation
 from service.middleware.tracing import tracing
@@ -141,7 +142,8 @@ def micro() -> None:
 
     outcome = Posted(None, False, 1)  # type: ignore[arg-type]  # only that it was posted is looked at
     post, batch = metrics.counting(lambda _ctx, _request: outcome), BatchReport([move()] * 16, [0.001] * 16, 0.0, 0.01)
-    watched, traced = observation(lambda: None, [])(bare), tracing()(bare)
+    within = answer_headers(bare)
+    watched, traced = (answer_headers(layer(bare)) for layer in (observation(lambda: None, []), tracing()))
     parts: dict[str, Callable[[], object]] = {
         "a log line, gathered, into /dev/null": lambda: log(environ, 201, 0.0018, 300),
         "the metrics of a request": count,
@@ -150,7 +152,7 @@ def micro() -> None:
         "middleware: measuring": lambda: watched(environ, started),
         "middleware: tracing": lambda: traced(environ, started),
     }
-    idle = per_call(lambda: bare(environ, started))
+    idle = per_call(lambda: within(environ, started))
     for name, part in parts.items():
         print(f"{name:36} {per_call(part) - (idle if 'middleware' in name else 0):6.2f} µs")
     output.close()
