@@ -1,4 +1,4 @@
-"""The logger for a line a request, by structlog: no records, no handlers, one write a line."""
+"""The logger for a line a request, by structlog: no records, no handlers."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ import structlog
 from structlog.typing import EventDict, WrappedLogger
 
 from service.middleware.access_log import Log
+from service.telemetry.gathered import Gathered
 from service.telemetry.logging import stamp, to_json
-from service.telemetry.output import Output, standard_error
+from service.telemetry.output import Output
 
 LOGGER = "ledgerd.access"
 
 
-def request_logger(level: str, output: Output | None = None) -> Log:
-    """It writes from `level` (debug, info, warning, error) on, to standard error unless told otherwise."""
+def request_logger(level: str, output: Output | Gathered) -> Log:
+    """It writes from `level` (debug, info, warning, error) on."""
     wrapped = structlog.wrap_logger(
-        _Lines(output or standard_error()),
+        _Lines(output),
         processors=[_render],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=True,
@@ -29,7 +30,7 @@ def request_logger(level: str, output: Output | None = None) -> Log:
 class _Lines:
     """What structlog calls with the finished line, whatever its level."""
 
-    def __init__(self, output: Output) -> None:
+    def __init__(self, output: Output | Gathered) -> None:
         self.info = self.warning = output.write
 
 
