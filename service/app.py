@@ -104,6 +104,7 @@ class Application:
         metrics = self.telemetry.metrics
         self.telemetry.watch(queue=self.resources.posting.statistics, tasks=self._tasks.statuses)
         metrics.watch_pool("primary", self.database.pool.statistics)
+        metrics.watch_hedging(self.database.hedging)
         for replica in self.database.replicas.all:
             server = f"replica {replica.name}"
             metrics.watch_pool(server, replica.pool.statistics)
