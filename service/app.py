@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from wsgiref.types import StartResponse, WSGIEnvironment
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from service.api import create_flask
 from service.api.hot import hot_routes
+from service.api.kept_user import KeptUser
 from service.api.positions import Positions, carry_positions
 from service.api.problem import problem
 from service.api.routes import public_paths
@@ -46,7 +47,8 @@ class Application:
             address_limit=Limit(config.address_rate_limit, config.address_rate_burst),
         )
         metrics = self.telemetry.metrics
-        self._wsgi = chain(
+        observers = self.telemetry.observers()
+        within = chain(
             carry_positions(hot_routes(create_flask(self.routes), self.routes), Positions(self.resources.cursors)),
             public_paths=public_paths(self.routes),
             render=problem,
@@ -59,7 +61,16 @@ class Application:
             on_refusal=metrics.limiter_refused,
             sample=self.telemetry.sample,
             began=metrics.request_began,
-            ended=self.telemetry.observers(),
+            ended=observers,
+        )
+        self._wsgi: WSGIApplication = KeptUser(
+            within,
+            find_principal=self.resources.authenticator.find_kept,
+            find_user=self.resources.user_cache.find_kept,
+            take_key=self._take_of_key,
+            sample=self.telemetry.sample,
+            began=metrics.request_began,
+            ended=observers,
         )
         self._watch()
 

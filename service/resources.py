@@ -73,7 +73,7 @@ class Resources:
         self.user_lookups: Together[UserKey, User] = Together(
             users.find_users, capacity=LOOKUPS_WAITING, longest_s=config.timeout_s
         )
-        user_cache = UserCache(
+        self.user_cache = user_cache = UserCache(
             users, most=config.user_cache, lifetime_s=config.user_cache_ttl_s, look_up=self.user_lookups.find,
             proved_within=database.listener.proved_within, on_lookup=metrics.cache_lookup("users"),
         )
