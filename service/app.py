@@ -69,6 +69,7 @@ class Application:
         """Begin to connect to the database, and start the background tasks."""
         self.database.open(self._tasks.spawn)
         self._tasks.spawn("posting lane", self.resources.posting.run_lane)
+        self._tasks.spawn("expiry of holds", self.resources.expiry.run)
         uses = self.resources.authenticator.uses
         self._tasks.spawn("key uses", lambda ctx: uses.run(ctx, self.resources.key_repository))
         self._tasks.spawn("metrics", self.telemetry.metrics.run)
