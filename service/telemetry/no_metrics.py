@@ -10,9 +10,7 @@ from service.concurrency.breaker import Breaker
 from service.concurrency.context import Context
 from service.concurrency.spawn import TaskStatus
 from service.ledger.posting import BatchReport
-from service.ledger.transfers import Outcome, PostRequest
-
-Post = Callable[[Context, PostRequest], Outcome]
+from service.ledger.transfers import Post, PostGroup
 
 
 class Queue(Protocol):
@@ -54,6 +52,13 @@ class NoMetrics:
     def counting(self, post: Post) -> Post:
         """`post`, with the outcome of each transfer counted."""
         return post
+
+    def counting_group(self, post_group: PostGroup) -> PostGroup:
+        """The same of several that are posted together."""
+        return post_group
+
+    def holds_expired(self, number: int) -> None:
+        """So many holds were given back when their time had come."""
 
     def batch_ended(self, batch: BatchReport) -> None:
         """A posting lane is done with a batch."""
