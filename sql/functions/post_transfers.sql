@@ -73,8 +73,10 @@ DECLARE
     key_count   CONSTANT int := coalesce(cardinality(p_keys), 0);
     k_fingerprint bytea[] := array_fill(NULL::bytea, ARRAY[key_count]);
     k_outcome   text[]   := array_fill(NULL::text, ARRAY[key_count]);
+    k_transfer  bigint[] := array_fill(NULL::bigint, ARRAY[key_count]);
     k_row       int[]    := array_fill(NULL::int, ARRAY[key_count]);
     k_is_new    boolean[] := array_fill(false, ARRAY[key_count]);
+    is_replay   boolean := false;
     -- originals, by slot
     o_address   tid[];     -- of its row among the open holds
     o_kind      text[];
@@ -141,34 +143,39 @@ BEGIN
         LOOP
             k_fingerprint[found.slot] := found.fingerprint;
             k_outcome[found.slot] := coalesce(found.refusal, 'posted');
-            IF found.transfer_id IS NOT NULL THEN
-                k_row[found.slot] := n + 1;
-                FOR stored IN EXECUTE
-                    'SELECT transfer.*, later.id AS resolved_by, later.kind AS resolved_as
-                     FROM (SELECT * FROM transfers WHERE ledger_id = $1 AND id = $2
-                           UNION ALL
-                           SELECT * FROM transfers WHERE ledger_id = $1 AND linked_id = $2 AND id > $2) AS transfer
-                     LEFT JOIN LATERAL (SELECT id, kind FROM transfers
-                                        WHERE ledger_id = $1 AND resolves_id = transfer.id) AS later ON true
-                     ORDER BY transfer.id'
-                    USING found.ledger_id, found.transfer_id
-                LOOP
-                    n := n + 1;
-                    t_id[n] := stored.id;
-                    t_asset[n] := stored.asset;
-                    t_from_ver[n] := stored.from_version;
-                    t_to_ver[n] := stored.to_version;
-                    t_from_bal[n] := stored.from_balance;
-                    t_to_bal[n] := stored.to_balance;
-                    t_from_held[n] := stored.from_held;
-                    t_at[n] := stored.created_at;
-                    t_request[n] := NULL;
-                    t_expires[n] := stored.expires_at;
-                    t_linked[n] := stored.linked_id;
-                    t_resolved_by[n] := stored.resolved_by;
-                    t_resolved_as[n] := stored.resolved_as;
-                END LOOP;
-            END IF;
+            k_transfer[found.slot] := found.transfer_id;
+            is_replay := is_replay OR found.transfer_id IS NOT NULL;
+        END LOOP;
+    END IF;
+    IF is_replay THEN  -- one plan for them all; of a group all rows, next to each other
+        FOR stored IN EXECUTE
+            'SELECT slot.n AS slot, transfer.*, later.id AS resolved_by, later.kind AS resolved_as
+             FROM unnest($1, $2) WITH ORDINALITY AS slot (ledger_id, id, n)
+             CROSS JOIN LATERAL (SELECT * FROM transfers WHERE ledger_id = slot.ledger_id AND id = slot.id
+                                 UNION ALL
+                                 SELECT * FROM transfers
+                                 WHERE ledger_id = slot.ledger_id AND linked_id = slot.id AND id > slot.id
+                                 OFFSET 0) AS transfer
+             LEFT JOIN LATERAL (SELECT id, kind FROM transfers
+                                WHERE ledger_id = slot.ledger_id AND resolves_id = transfer.id OFFSET 0) AS later ON true
+             ORDER BY slot.n, transfer.id'
+            USING p_key_ledgers, k_transfer
+        LOOP
+            n := n + 1;
+            k_row[stored.slot] := coalesce(k_row[stored.slot], n);
+            t_id[n] := stored.id;
+            t_asset[n] := stored.asset;
+            t_from_ver[n] := stored.from_version;
+            t_to_ver[n] := stored.to_version;
+            t_from_bal[n] := stored.from_balance;
+            t_to_bal[n] := stored.to_balance;
+            t_from_held[n] := stored.from_held;
+            t_at[n] := stored.created_at;
+            t_request[n] := NULL;
+            t_expires[n] := stored.expires_at;
+            t_linked[n] := stored.linked_id;
+            t_resolved_by[n] := stored.resolved_by;
+            t_resolved_as[n] := stored.resolved_as;
         END LOOP;
     END IF;
 
