@@ -34,7 +34,8 @@ def before_call(context: HookContext, case: Case, kwargs: dict[str, Any]) -> Non
     if not case.meta.is_negative_at(ParameterLocation.BODY):
         case.body = _as_whole_numbers(case.body)
         if isinstance(case.body, dict):
-            _name_accounts_that_exist(case.body)
+            for leg in (case.body, *_legs(case.body)):
+                _name_accounts_that_exist(leg)
             _let_keys_end_later(case.body)
     if case.path_parameters.get("key_id") == os.environ["SPARED_KEY"]:
         case.path_parameters["key_id"] = "0" * 12  # the key in use shall be neither revoked nor rotated
@@ -94,6 +95,12 @@ def _name_accounts_that_exist(body: dict[str, Any]) -> None:
     for name in ("from_account_id", "to_account_id"):
         if isinstance(body.get(name), int):
             body[name] = 1 + body[name] % (KEPT_ACCOUNTS + 1)
+
+
+def _legs(body: dict[str, Any]) -> list[dict[str, Any]]:
+    """The transfers that are linked in a body, if any are."""
+    legs = body.get("transfers")
+    return [leg for leg in legs if isinstance(leg, dict)] if isinstance(legs, list) else []
 
 
 def _let_keys_end_later(body: dict[str, Any]) -> None:
