@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from marshmallow import RAISE, Schema, ValidationError, missing
+from marshmallow.fields import Nested
 
 from service.api.body import MOST_SHOWN
-from service.api.fields import Asset, Choice, Email, LedgerName, Metadata, Moment, Several, Text, Whole
+from service.api.fields import Asset, Choice, Elements, Email, Key, LedgerName, Metadata, Moment, Several, Text, Whole
 from service.errors import FieldError, InvalidInput
 from service.ledger.grants import GREATEST_BURST, MOST_DEBIT_ACCOUNTS
 from service.ledger.keys import DEFAULT_OVERLAP_S, LONGEST_LIFE_S, LONGEST_OVERLAP_S
@@ -19,6 +20,7 @@ from service.ledger.scopes import GRANTABLE
 from service.limits.bucket import MOST_RATE_PER_S
 
 MOST_UNKNOWN = 20
+MOST_IN_BULK = 10_000  # transfers
 
 
 class _Strict(Schema):
@@ -75,6 +77,29 @@ class TransferInput(_Strict):
 
     example: ClassVar[dict[str, Any]] = {
         "from_account_id": 1, "to_account_id": 2, "amount": 1250, "reference": "order 1001",
+    }
+
+
+class BulkItem(TransferInput):
+    """A transfer among others: what POST /api/transfers takes, and a key of its own."""
+
+    idempotency_key = Key(load_default=None, meaning="as the header `Idempotency-Key`, for this transfer alone")
+
+    example: ClassVar[dict[str, Any]] = {"from_account_id": 1, "to_account_id": 3, "amount": 99, "idempotency_key": "order-7"}
+
+
+class BulkInput(_Strict):
+    """The body of POST /api/transfers/bulk."""
+
+    mode = Choice(
+        "independent", "atomic", load_default="independent",
+        meaning="independent: each on its own; atomic: all of them, or none",
+    )
+    transfers = Elements(Nested(BulkItem), MOST_IN_BULK, required=True)
+
+    example: ClassVar[dict[str, Any]] = {
+        "mode": "independent",
+        "transfers": [TransferInput.example, BulkItem.example],
     }
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from wsgiref.types import WSGIEnvironment
 
@@ -22,6 +23,7 @@ from service.concurrency.context import Context
 from service.concurrency.primitives import Parking, RLock
 from service.concurrency.spawn import TaskStatus
 from service.errors import LedgerdError
+from service.ledger.bulk import WITHHELD
 from service.ledger.posting import BatchReport
 from service.ledger.transfers import Outcome, PostRequest, Refused
 from service.telemetry.instruments import BATCH_SIZES, REQUEST_S, WAIT_S, Instruments
@@ -81,6 +83,15 @@ class Metrics(NoMetrics):
             return outcome
 
         return counted
+
+    def chunk_posted(self, outcomes: Sequence[Outcome]) -> None:
+        counted = Counter(
+            ("refused", outcome.code) if isinstance(outcome, Refused) else ("replayed" if outcome.replayed else "posted", "")
+            for outcome in outcomes
+            if outcome != WITHHELD
+        )
+        for labels, number in counted.items():
+            self._transfers.add(labels, number)
 
     def batch_ended(self, batch: BatchReport) -> None:
         with self._lock:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 from wsgiref.types import WSGIEnvironment
 
@@ -45,6 +45,9 @@ class NoMetrics:
     def counting(self, post: Post) -> Post:
         """`post`, with the outcome of each transfer counted."""
         return post
+
+    def chunk_posted(self, outcomes: Sequence[Outcome]) -> None:
+        """Many transfers were posted at once."""
 
     def batch_ended(self, batch: BatchReport) -> None:
         """A posting lane is done with a batch."""

@@ -56,6 +56,9 @@ BODIES: dict[str, Callable[[ApiClient], dict[str, Any]]] = {
     "TransferInput": lambda client: {
         "from_account_id": _account(client), "to_account_id": _account(client), "amount": 1,
     },
+    "BulkInput": lambda client: {
+        "transfers": [{"from_account_id": _account(client), "to_account_id": _account(client), "amount": 1}],
+    },
     "KeyInput": lambda _: {"name": "made", "scopes": ["keys:write"]},
     "RotationInput": lambda _: {},
 }  # fmt: skip

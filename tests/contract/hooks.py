@@ -35,6 +35,7 @@ def before_call(context: HookContext, case: Case, kwargs: dict[str, Any]) -> Non
         case.body = _as_whole_numbers(case.body)
         if isinstance(case.body, dict):
             _name_accounts_that_exist(case.body)
+            _let_the_whole_have_one_key(case.body)
             _let_keys_end_later(case.body)
     if case.path_parameters.get("key_id") == os.environ["SPARED_KEY"]:
         case.path_parameters["key_id"] = "0" * 12  # the key in use shall be neither revoked nor rotated
@@ -94,6 +95,15 @@ def _name_accounts_that_exist(body: dict[str, Any]) -> None:
     for name in ("from_account_id", "to_account_id"):
         if isinstance(body.get(name), int):
             body[name] = 1 + body[name] % (KEPT_ACCOUNTS + 1)
+
+
+def _let_the_whole_have_one_key(body: dict[str, Any]) -> None:
+    """What is posted as a whole has no keys in it."""
+    for item in body.get("transfers", ()) if isinstance(body.get("transfers"), list) else ():
+        if isinstance(item, dict):
+            _name_accounts_that_exist(item)
+            if body.get("mode") == "atomic":
+                item.pop("idempotency_key", None)
 
 
 def _let_keys_end_later(body: dict[str, Any]) -> None:
