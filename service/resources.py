@@ -12,6 +12,7 @@ from service.api.document import DocumentHandlers
 from service.api.entries import EntryHandlers
 from service.api.export import ExportHandlers
 from service.api.health import HealthHandlers
+from service.api.imports import ImportHandlers
 from service.api.keys import KeyHandlers
 from service.api.ledgers import LedgerHandlers
 from service.api.metrics import MetricsHandlers
@@ -91,6 +92,7 @@ class Resources:
             EntryHandlers(Entries(EntryRepository(reader, queries)), accounts, cursors),
             TransferHandlers(transfers, cursors),
             BulkHandlers(bulk, cursors),
+            ImportHandlers(bulk, cursors, longest_s=config.import_timeout_s),
             ExportHandlers(transfers, Streams(most=STREAMS_AT_ONCE, longest_s=config.export_timeout_s)),
             SearchHandlers(Search(SearchRepository(reader, queries), config.search_timeout_s)),
             LedgerHandlers(Ledgers(LedgerRepository(pool, queries)), cursors),

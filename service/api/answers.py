@@ -184,6 +184,37 @@ class BulkAnswer(_Answer):
     }
 
 
+class ImportRefusal(_Answer):
+    """Why a line was not posted."""
+
+    line = Whole(1, required=True, meaning="its number in the file; of a record of several lines, that of the first")
+    code = Choice(*_CODES, required=True)
+    detail = Described[str]({"type": "string"}, required=True)
+    field = Described[str]({"type": "string"}, required=True, meaning="the part of the line that is to blame, or empty")
+
+    example: ClassVar[dict[str, Any]] = {
+        "line": 3, "code": "insufficient_funds", "detail": "The debit would take the account below its min_balance.",
+        "field": "amount",
+    }
+
+
+class ImportAnswer(_Answer):
+    """What became of an import; lines that were not posted are told up to a number."""
+
+    name = Text(1, 200, required=True)
+    lines = Whole(0, required=True, meaning="how many there were, without a first line of names")
+    posted = Whole(0, required=True)
+    replayed = Whole(0, required=True, meaning="how many had been posted before, by this import or by their keys")
+    refused = Whole(0, required=True)
+    refusals = fields.List(fields.Nested(ImportRefusal), required=True)
+    refusals_left_out = Whole(0, required=True)
+
+    example: ClassVar[dict[str, Any]] = {
+        "name": "payroll-2026-01", "lines": 3, "posted": 2, "replayed": 0, "refused": 1,
+        "refusals": [ImportRefusal.example], "refusals_left_out": 0,
+    }
+
+
 class LedgerAnswer(_Answer):
     """A ledger."""
 

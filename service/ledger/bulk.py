@@ -122,6 +122,8 @@ class Bulk:
 
     def _post(self, ctx: Context, chunk: Chunk, encoded: Any) -> Sequence[Outcome]:
         """Bring the chunk to its outcomes, or to an error."""
+        if not chunk.requests:
+            return []
         may_be_posted = False
         last: LedgerdError = Unavailable("The database is busy with conflicting work.", retry_after_s=1)
         with with_timeout(ctx, self._longest_s) as until, self._turn.held(until):
@@ -169,4 +171,4 @@ def telling_what_was_done() -> Iterator[Done]:
         raise
 
 
-_UNKNOWN = "A part of it was posted, or may have been; the same again with the same Idempotency-Key tells, and does the rest."
+_UNKNOWN = "A part of it was posted, or may have been; the same again under the same key or name tells, and does the rest."
