@@ -140,9 +140,33 @@ class SameAccount(LedgerdError):
 
 
 class LimitExceeded(LedgerdError):
-    """A balance would pass its max_balance, or the range of exact integers (2^53-1)."""
+    """A balance would pass its max_balance or the range of exact integers (2^53-1); a capture would take more than is held."""
 
     code = "limit_exceeded"
+
+
+class NotAHold(LedgerdError):
+    """What is to be captured or released is no hold."""
+
+    code = "not_a_hold"
+
+
+class HoldResolved(LedgerdError):
+    """The hold has been captured or released, or has expired."""
+
+    code = "hold_resolved"
+
+
+class NotReversible(LedgerdError):
+    """What is to be reversed is neither a transfer nor a capture."""
+
+    code = "not_reversible"
+
+
+class AlreadyReversed(LedgerdError):
+    """What is to be reversed has been reversed."""
+
+    code = "already_reversed"
 
 
 class IdempotencyKeyReused(LedgerdError):

@@ -85,7 +85,8 @@ class Resources:
         self.health = HealthRepository(pool, queries, find_migrations(sql_folder() / "migrations"))
         self.cursors = cursors = Cursors(lambda ctx: self.key_repository.find_secret(ctx, "cursor"))
         accounts = Accounts(AccountRepository(pool, reader, queries))
-        transfers = Transfers(TransferRepository(pool, reader, queries), metrics.counting(self.posting.post))
+        post_group = metrics.counting_group(self.posting.post_group)
+        transfers = Transfers(TransferRepository(pool, reader, queries), metrics.counting(self.posting.post), post_group)
         resources: list[Handlers] = [
             UserHandlers(Users(users, user_cache), cursors),
             AccountHandlers(accounts, cursors),

@@ -20,9 +20,10 @@ from service.api.schemas import MOST_IN_BULK, BulkInput, BulkItem, load
 from service.api.transfers import IDEMPOTENCY_KEY, idempotency_key
 from service.concurrency.primitives import give_way
 from service.concurrency.semaphore import Semaphore
-from service.errors import FieldError, Forbidden, InvalidInput, LedgerdError, Overloaded
-from service.ledger.bulk import MOST_IN_A_CHUNK, WITHHELD, Bulk, Chunk, Once
-from service.ledger.transfers import Outcome, Posted, PostRequest, Refused, refusal
+from service.errors import FieldError, Forbidden, InvalidInput, Overloaded
+from service.ledger.bulk import MOST_IN_A_CHUNK, Bulk, Chunk, Once
+from service.ledger.refusals import refusal
+from service.ledger.transfers import Group, Outcome, Posted, PostRequest, Refused
 
 AT_ONCE = 8  # requests in a process: one is at the database, the others are read or wait
 MOST_BODY = 8 << 20  # bytes: 800 for each transfer
@@ -65,11 +66,12 @@ class BulkHandlers:
         key = idempotency_key(call.environ)
         body = load(self._input, read_long(read_raw(call.environ), "transfers", MOST_IN_BULK))
         requests, mode = self._requests(call, body), body["mode"]
-        once = None if key is None else Once("bulk", key, 0, digest_of(requests, mode))
+        digest = digest_of(requests, mode)
+        if mode == "atomic":
+            requests = _linked(requests, digest)
+        once = None if key is None else Once("bulk", key, 0, digest)
         results = _Results(mode)
-        for _, outcomes in self._bulk.post(call.ctx, _chunks(call.ledger_id, requests, once, is_atomic=mode == "atomic")):
-            if mode == "atomic":
-                _refuse_the_whole(outcomes)
+        for _, outcomes in self._bulk.post(call.ctx, _chunks(call.ledger_id, requests, once)):
             results.add(outcomes)
         headers = {HEADER: self._positions.tell(call, results.position)} if results.position else {}
         return Answer(results.json(), 200, **headers)
@@ -124,20 +126,21 @@ def digest_of(requests: Sequence[PostRequest], mode: str) -> bytes:
     return digest.digest()
 
 
-def _chunks(ledger_id: int, requests: Sequence[PostRequest], once: Once | None, *, is_atomic: bool) -> Iterator[Chunk]:
-    size = len(requests) if is_atomic else MOST_IN_A_CHUNK
+def _linked(requests: Sequence[PostRequest], digest: bytes) -> list[PostRequest]:
+    """They are posted all or none."""
+    group, linked = Group(digest), []
+    for number, request in enumerate(requests):
+        if number % SLICE == 0:
+            give_way()
+        linked.append(replace(request, group=group))
+    return linked
+
+
+def _chunks(ledger_id: int, requests: Sequence[PostRequest], once: Once | None) -> Iterator[Chunk]:
+    """A group is one chunk, however many they are."""
+    size = MOST_IN_A_CHUNK if requests[0].group is None else len(requests)
     for first in range(0, len(requests), size):
-        place = once and replace(once, chunk=first)
-        yield Chunk(ledger_id, requests[first : first + size], place, is_atomic)
-
-
-def _refuse_the_whole(outcomes: Sequence[Outcome]) -> None:
-    """Raise the error of the first transfer that a rule refuses, if there is one: nothing was posted."""
-    for number, outcome in enumerate(outcomes):
-        if isinstance(outcome, Refused) and outcome != WITHHELD:
-            error = refusal(outcome)
-            fields = tuple(_within(number, field) for field in error.fields)
-            raise type(error)(f"Nothing was posted, because of the transfer {number}: {error.message}", fields=fields)
+        yield Chunk(ledger_id, requests[first : first + size], once and replace(once, chunk=first))
 
 
 def _within(number: int, field: FieldError) -> FieldError:
@@ -154,7 +157,7 @@ class _Results:
         self.position = 0
 
     def add(self, outcomes: Sequence[Outcome]) -> None:
-        """The next ones."""
+        """The next ones. Raises the error of a group that is refused."""
         for outcome in outcomes:
             if isinstance(outcome, Posted):
                 made = outcome.transfer
@@ -168,6 +171,8 @@ class _Results:
                     )
                 )
                 self.position = outcome.position
+            elif outcome.leg is not None:
+                raise refusal(outcome.code, outcome.field, outcome.leg)
             else:
                 self._shown.append(_show_refused(outcome))
 
@@ -181,6 +186,6 @@ class _Results:
 
 
 def _show_refused(refused: Refused) -> bytes:
-    error: LedgerdError = refusal(refused)
+    error = refusal(refused.code, refused.field)
     fields = [{"field": field.field, "message": field.message} for field in error.fields]
     return to_json({"status": STATUS[error.code], "code": error.code, "detail": error.message, "errors": fields})

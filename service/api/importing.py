@@ -21,7 +21,8 @@ from service.concurrency.pipeline import Pipeline
 from service.concurrency.primitives import give_way
 from service.errors import FieldError, Forbidden, IdempotencyKeyReused, InvalidInput, LedgerdError, MalformedRequest
 from service.ledger.bulk import MOST_IN_A_CHUNK, Bulk, Chunk, Once, telling_what_was_done
-from service.ledger.transfers import Outcome, Posted, PostRequest, refusal
+from service.ledger.refusals import refusal
+from service.ledger.transfers import Outcome, Posted, PostRequest
 
 AHEAD = 2  # chunks, or pieces of the file, between two stages
 CHECKERS = 2
@@ -62,7 +63,7 @@ class Report:
                 self.posted += not outcome.replayed
                 self.position = outcome.position
             else:
-                refusals.append(_refused(number, refusal(outcome)))
+                refusals.append(_refused(number, refusal(outcome.code, outcome.field)))
         refusals.sort(key=lambda one: one.line)
         self.lines += len(checked.numbers) + len(checked.refusals)
         self.refused += len(refusals)

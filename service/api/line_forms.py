@@ -15,7 +15,7 @@ from service.errors import FieldError, InvalidInput, MalformedRequest
 
 WHOLE_NUMBERS = ("from_account_id", "to_account_id", "amount", "if_from_version")
 ACCEPTED = tuple(BulkItem().load_fields)
-PASSED_OVER = frozenset(COLUMNS) - frozenset(ACCEPTED)  # what an export has beside them: how the transfer once went
+PASSED_OVER = frozenset((*COLUMNS, "kind")) - frozenset(ACCEPTED)  # what an export has beside them: how it once went
 REQUIRED = ("from_account_id", "to_account_id", "amount")
 
 _KNOWN = frozenset(ACCEPTED)
@@ -52,7 +52,7 @@ class Ndjson:
             value = _decode(text.decode("utf-8"))
         if not isinstance(value, dict):
             raise MalformedRequest("The line is not a JSON object.")
-        return value if value.keys() <= _KNOWN else {n: v for n, v in value.items() if n not in PASSED_OVER}
+        return value if value.keys() <= _KNOWN else _of_an_export(value)
 
 
 class Csv:
@@ -77,7 +77,7 @@ class Csv:
         if len(values) != len(self._names):
             raise MalformedRequest(f"The line has {len(values)} values; the first line has {len(self._names)} names.")
         pairs = zip(self._names, values, strict=True)
-        given: dict[str, Any] = {name: value for name, value in pairs if value and name in _KNOWN}
+        given = _of_an_export({name: value for name, value in pairs if value})
         for name in WHOLE_NUMBERS:
             if name in given and _WHOLE_NUMBER.fullmatch(given[name]):
                 given[name] = int(given[name])
@@ -101,6 +101,14 @@ class Csv:
 
 
 FORMS: dict[str, Callable[[], Form]] = {"ndjson": Ndjson, "csv": Csv}
+
+
+def _of_an_export(value: dict[str, Any]) -> dict[str, Any]:
+    """What of it is asked for. Raises InvalidInput for a row of the log that is no transfer: it would become one."""
+    if value.get("kind", "transfer") != "transfer":
+        message = "only transfers can be imported"
+        raise InvalidInput(f"kind: {message}.", fields=(FieldError("kind", message),))
+    return {name: inner for name, inner in value.items() if name not in PASSED_OVER}
 
 
 def _split(text: bytes) -> list[str]:

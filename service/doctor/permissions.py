@@ -16,6 +16,7 @@ NEEDED = {
     "transfers": ("SELECT", "INSERT"),
     "transfers_id_seq": ("USAGE",),
     "idempotency_keys": ("SELECT", "INSERT"),
+    "open_holds": ("SELECT", "INSERT", "DELETE"),
     "search_words": ("SELECT", "INSERT", "DELETE"),
     "schema_migrations": ("SELECT",),
     "schema_functions": ("SELECT",),

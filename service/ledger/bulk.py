@@ -30,11 +30,10 @@ from service.concurrency.primitives import Parking
 from service.concurrency.semaphore import Semaphore
 from service.errors import ClientClosedRequest, Internal, LedgerdError, OutcomeUnknown, Unavailable
 from service.ledger.posting import BACKOFF_S, AnswerLost, Contention
-from service.ledger.transfers import Outcome, PostRequest, Refused
+from service.ledger.transfers import Outcome, PostRequest
 
 log = logging.getLogger(__name__)
 
-WITHHELD = Refused("withheld", "")
 MOST_IN_A_CHUNK = 500  # a transfer of one of its accounts waits for it: some twenty milliseconds
 
 
@@ -53,15 +52,11 @@ class Once:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Transfers that are posted in one transaction, all of one ledger; `is_atomic`: all of them, or none.
-
-    `subject` is the caller's own.
-    """
+    """Transfers that are posted in one transaction, all of one ledger. `subject` is the caller's own."""
 
     ledger_id: int
     requests: Sequence[PostRequest]
     once: Once | None = None
-    is_atomic: bool = False
     subject: Any = None
 
     @property
@@ -80,9 +75,8 @@ class ChunkStore(Protocol):
     def post_chunk(self, ctx: Context, chunk: Chunk, encoded: Any) -> Sequence[Outcome]:
         """Post the chunk in one transaction; an outcome for each of its requests.
 
-        Of an atomic one with a refusal nothing is posted, and what no rule refuses is WITHHELD. Raises IdempotencyKeyReused
-        when its name is spent for something else, AnswerLost when it was committed, or not. After any other error, such as
-        Contention, Unavailable or DeadlineExceeded, nothing was done.
+        Raises IdempotencyKeyReused when its name is spent for something else, AnswerLost when it was committed, or not. After
+        any other error, such as Contention, Unavailable or DeadlineExceeded, nothing was done.
         """
         ...
 

@@ -20,7 +20,10 @@ Direction = Literal["debit", "credit"]
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A transfer as one of its accounts sees it; `balance` is what the account held right after it, in minor units."""
+    """A row of the log as one of its accounts sees it; `balance` and `held` are the account's right after it, in minor units.
+
+    Of what `kind` says that only something was set aside or given back, `amount` is that, and the balance is as it was.
+    """
 
     version: int
     transfer_id: int
@@ -32,15 +35,19 @@ class Entry:
     reference: str | None
     metadata: Mapping[str, Any]
     created_at: datetime
+    kind: str
+    held: int
 
 
 @dataclass(frozen=True, slots=True)
 class BalanceAt:
-    """What an account held at a moment, and the version of its last entry until then; 0 before the first."""
+    """An account's balance at a moment, what of it was held, and the version of its last entry until then; 0 before the first.
+    """
 
     asset: str
     version: int
     balance: int
+    held: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

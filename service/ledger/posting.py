@@ -6,7 +6,8 @@ store in one round trip. So a lone request costs one plain transaction, and a th
 
 What a caller may rely on:
 
-- A refused request harms none of its batch. A fault that one request causes hits that request alone.
+- A refused request harms none of its batch. A fault that one request causes hits that request alone, or those that were
+  handed in together with it: these are never split over two batches.
 - Overloaded, Unavailable, DeadlineExceeded: nothing was posted. OutcomeUnknown: it may have been; the same key tells.
 - When the answer to a batch is lost, requests with a key are posted again (the key makes that safe) until their outcome is
   known; those without one get OutcomeUnknown.
@@ -19,7 +20,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -68,11 +69,18 @@ class BatchReport:
 
 @dataclass(slots=True, eq=False)
 class _Job:
+    """Requests that are posted together."""
+
     ctx: Context
-    request: PostRequest
+    requests: Sequence[PostRequest]
     since: float
-    promise: Promise[Outcome] = field(default_factory=Promise)
+    promise: Promise[Sequence[Outcome]] = field(default_factory=Promise)
     may_be_posted: bool = False
+
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether it may be posted again to learn what became of it."""
+        return all(request.key is not None or request.dry_run for request in self.requests)
 
 
 class Posting:
@@ -93,8 +101,17 @@ class Posting:
 
     def post(self, ctx: Context, request: PostRequest) -> Outcome:
         """Post `request` and wait for its outcome; the errors are the module's."""
+        return self.post_group(ctx, (request,))[0]
+
+    def post_group(self, ctx: Context, requests: Sequence[PostRequest]) -> Sequence[Outcome]:
+        """Post `requests`, MOST_IN_A_BATCH at most, in one batch, and wait for their outcomes; the errors are the module's.
+
+        Each has an outcome of its own, unless `link` has made them stand and fall together.
+        """
+        if len(requests) > MOST_IN_A_BATCH:
+            raise ValueError(f"{len(requests)} requests are more than a batch has: {MOST_IN_A_BATCH}")
         ctx.check()
-        job = _Job(ctx, request, monotonic())
+        job = _Job(ctx, requests, monotonic())
         try:
             self._waiting.send_nowait(job)
         except WouldBlock:
@@ -114,14 +131,15 @@ class Posting:
         """
         while True:
             try:
-                batch = self._waiting.receive_batch(background(), MOST_IN_A_BATCH)
+                taken = self._waiting.receive_batch(background(), MOST_IN_A_BATCH)
             except ChannelClosed:
                 return
-            if wanted := [job for job in batch if _still_wanted(job)]:
-                began_at = monotonic()
-                self._settle(wanted)
-                requests, waited_s = [job.request for job in wanted], [began_at - job.since for job in wanted]
-                self._on_batch(BatchReport(requests, waited_s, began_at, monotonic() - began_at))
+            for batch in _batches(taken):
+                if wanted := [job for job in batch if _still_wanted(job)]:
+                    began_at = monotonic()
+                    self._settle(wanted)
+                    waited_s = [began_at - job.since for job in wanted for _ in job.requests]
+                    self._on_batch(BatchReport(_requests(wanted), waited_s, began_at, monotonic() - began_at))
 
     def statistics(self) -> ChannelStatistics:
         """How many requests wait, and how many may."""
@@ -140,7 +158,7 @@ class Posting:
                 if pause_s:
                     ctx.park(Parking(), pause_s)
                 try:
-                    outcomes = self._store.post_batch(ctx, [job.request for job in jobs])
+                    outcomes = self._store.post_batch(ctx, _requests(jobs))
                 except Contention:
                     log.info("a batch of %d met contention and is posted again", len(jobs))
                 except AnswerLost as error:
@@ -154,8 +172,7 @@ class Posting:
                     self._settle_singly(jobs)
                     return
                 else:
-                    for job, outcome in zip(jobs, outcomes, strict=True):
-                        job.promise.keep(outcome)
+                    _keep(jobs, outcomes)
                     return
                 if not jobs or ctx.error() is not None:
                     break
@@ -176,6 +193,33 @@ class Posting:
             self._settle([job])
 
 
+def _batches(jobs: list[_Job]) -> Iterator[list[_Job]]:
+    """`jobs` in order, cut such that no part has more requests than a batch."""
+    batch: list[_Job] = []
+    size = 0
+    for job in jobs:
+        size += len(job.requests)
+        if size > MOST_IN_A_BATCH and batch:
+            yield batch
+            batch, size = [], len(job.requests)
+        batch.append(job)
+    yield batch
+
+
+def _requests(jobs: list[_Job]) -> list[PostRequest]:
+    return [request for job in jobs for request in job.requests]
+
+
+def _keep(jobs: list[_Job], outcomes: Sequence[Outcome]) -> None:
+    """Give each job its part of `outcomes`."""
+    assert len(outcomes) == sum(len(job.requests) for job in jobs), "an outcome for each request"
+    begin = 0
+    for job in jobs:
+        end = begin + len(job.requests)
+        job.promise.keep(outcomes[begin:end])
+        begin = end
+
+
 def _still_wanted(job: _Job) -> bool:
     if not job.promise.claim():
         return False
@@ -189,9 +233,9 @@ def _resolvable(jobs: list[_Job]) -> list[_Job]:
     """After a lost connection: the jobs that can learn their outcome by their key; the others are told that it is unknown."""
     for job in jobs:
         job.may_be_posted = True
-        if job.request.key is None:
+        if not job.is_repeatable:
             job.promise.fail(_unknown())
-    return [job for job in jobs if job.request.key is not None]
+    return [job for job in jobs if job.is_repeatable]
 
 
 def _fail_untouched(jobs: list[_Job], error: LedgerdError) -> list[_Job]:

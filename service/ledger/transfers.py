@@ -5,18 +5,28 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from service.concurrency.context import Context
-from service.errors import FieldError, LedgerdError, NotFound, taxonomy
+from service.errors import NotFound
 from service.ledger.money import GREATEST_ID
+from service.ledger.refusals import refusal
+
+Kind = Literal["transfer", "hold", "capture", "release", "expiry", "reversal"]
+NOT_POSTED = 0  # the id of what a dry run tells
+_STATUS_OF_HOLD = {None: "open", "capture": "captured", "release": "released", "expiry": "expired"}
 
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """A transfer as it is stored, with both accounts' versions and balances right after it."""
+    """A row of the log, with both accounts' versions and balances right after it, and what was held of the debited one.
+
+    A hold moves nothing: it sets aside. `resolves_id` is the hold that was captured or given back, or the transfer that was
+    reversed; `resolved_by_id` and `resolved_as` are the row that did so to this one, as things stand now. `linked_id` is the
+    first of the rows that were posted together.
+    """
 
     id: int
     from_account_id: int
@@ -30,17 +40,40 @@ class Transfer:
     from_balance: int
     to_balance: int
     created_at: datetime
+    kind: Kind = "transfer"
+    from_held: int = 0
+    resolves_id: int | None = None
+    expires_at: datetime | None = None
+    linked_id: int | None = None
+    resolved_by_id: int | None = None
+    resolved_as: Kind | None = None
+
+    @property
+    def status(self) -> str:
+        """What became of it until now."""
+        if self.kind == "hold":
+            return _STATUS_OF_HOLD[self.resolved_as]
+        return "posted" if self.resolved_by_id is None else "reversed"
 
     def version_of(self, account_id: int) -> int:
         """The version that this transfer gave to `account_id`, one of its two accounts."""
         return self.from_version if account_id == self.from_account_id else self.to_version
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Group:
+    """Requests that are posted all or none; `fingerprint` is of them all. Two are never equal."""
+
+    fingerprint: bytes
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PostRequest:
-    """A transfer that is to be posted; `amount` in minor units. `fingerprint` goes with `key` and tells requests apart.
+    """A row that is to be posted; `amount` in minor units. `fingerprint` goes with `key` and tells requests apart.
 
-    `trace_parent` is the W3C traceparent of who asks, where that is traced; it changes nothing.
+    What resolves a hold or reverses a transfer has that as `resolves_id`, and names the accounts as the new row does.
+    `expires_in_s` is for holds. A `dry_run` tells what would happen. `trace_parent` is the W3C traceparent of who asks, where
+    that is traced; it changes nothing.
     """
 
     ledger_id: int
@@ -52,13 +85,27 @@ class PostRequest:
     reference: str | None = None
     metadata: Mapping[str, Any] | None = None
     key: str | None = None
+    kind: Kind = "transfer"
+    resolves_id: int | None = None
+    expires_in_s: int | None = None
+    group: Group | None = None
+    dry_run: bool = False
     trace_parent: str | None = field(default=None, compare=False)
 
     def fingerprint(self) -> bytes:
-        """32 bytes that are equal for requests that ask for the same thing."""
+        """32 bytes that are equal for requests that ask for the same thing; of a group, for all of it."""
+        if self.group is not None:
+            return self.group.fingerprint
         parts = (self.from_account_id, self.to_account_id, self.amount, self.asset, self.if_from_version, self.reference)
-        text = json.dumps([*parts, self.metadata or {}], sort_keys=True, separators=(",", ":"))
+        kind = () if self.kind == "transfer" else (self.kind, self.resolves_id, self.expires_in_s)
+        text = json.dumps([*parts, self.metadata or {}, *kind], sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).digest()
+
+
+def link(requests: Sequence[PostRequest]) -> list[PostRequest]:
+    """`requests`, to be posted all or none. They have one ledger, one key or none, and are all dry runs, or none is."""
+    group = Group(hashlib.sha256(b"".join(request.fingerprint() for request in requests)).digest())
+    return [replace(request, group=group) for request in requests]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,38 +122,19 @@ class Posted:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A rule refused the request: `code` is of the taxonomy, `field` the part of the request it blames."""
+    """A rule refused the request: `code` is of the taxonomy, `field` the part of the request it blames.
+
+    All of a group are refused as one; `leg` is the number of the request in it that is to blame, from 0 on.
+    """
 
     code: str
     field: str
+    leg: int | None = None
 
 
 Outcome = Posted | Refused
-
-_ERRORS = taxonomy()
-_REFUSALS = {
-    ("same_account", "to_account_id"): "A transfer needs two different accounts.",
-    ("not_found", "from_account_id"): "No such account to debit in this ledger.",
-    ("not_found", "to_account_id"): "No such account to credit in this ledger.",
-    ("asset_mismatch", "to_account_id"): "The two accounts hold different assets.",
-    ("asset_mismatch", "asset"): "The accounts hold another asset than the request names.",
-    ("account_closed", "from_account_id"): "The account to debit is closed.",
-    ("account_closed", "to_account_id"): "The account to credit is closed.",
-    ("account_frozen", "from_account_id"): "The account to debit is frozen.",
-    ("account_frozen", "to_account_id"): "The account to credit is frozen.",
-    ("version_mismatch", "if_from_version"): "The account to debit has another version than the request expects.",
-    ("insufficient_funds", "amount"): "The debit would take the account below its min_balance.",
-    ("limit_exceeded", "from_account_id"): "The debit would take the balance below -(2^53-1).",
-    ("limit_exceeded", "to_account_id"): "The credit would take the account above its max_balance, or above 2^53-1.",
-    ("idempotency_key_reused", "Idempotency-Key"): "This key was used for another request; take a new key for a new request.",
-}
-
-
-def refusal(refused: Refused) -> LedgerdError:
-    """The error of the taxonomy that tells a client of `refused`."""
-    message = _REFUSALS[refused.code, refused.field]
-    return _ERRORS[refused.code](message, fields=(FieldError(refused.field, message),))
-
+Post = Callable[[Context, PostRequest], Outcome]
+PostGroup = Callable[[Context, Sequence[PostRequest]], Sequence[Outcome]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
@@ -131,6 +159,7 @@ class TransferStore(Protocol):
     """What the repository does for transfers, apart from posting them."""
 
     def find_transfer(self, ctx: Context, ledger_id: int, transfer_id: int) -> Transfer | None: ...
+    def find_original(self, ctx: Context, ledger_id: int, transfer_id: int) -> Transfer | None: ...
     def list_transfers(self, ctx: Context, ledger_id: int, wanted: Wanted, *, limit: int) -> Sequence[Transfer]: ...
     def export_transfers(
         self, ctx: Context, ledger_id: int, wanted: Wanted, *, batch: int
@@ -140,23 +169,26 @@ class TransferStore(Protocol):
 class Transfers:
     """The transfers of all ledgers; every call names the ledger it is about."""
 
-    def __init__(self, store: TransferStore, post: Callable[[Context, PostRequest], Outcome]) -> None:
+    def __init__(self, store: TransferStore, post: Post, post_group: PostGroup) -> None:
         self._store = store
         self._post = post
+        self._post_group = post_group
 
     def create(self, ctx: Context, request: PostRequest) -> Posted:
         """Post a transfer. Raises the refusal's error, or Overloaded, Unavailable, DeadlineExceeded, OutcomeUnknown."""
-        outcome = self._post(ctx, request)
-        if isinstance(outcome, Refused):
-            raise refusal(outcome)
-        return outcome
+        return _accepted(self._post(ctx, request))
+
+    def create_linked(self, ctx: Context, requests: Sequence[PostRequest]) -> Sequence[Posted]:
+        """Post what `link` has made of 2 requests or more, all or none. Raises as `create`; fields name the request."""
+        return [_accepted(outcome) for outcome in self._post_group(ctx, requests)]
+
+    def find_original(self, ctx: Context, ledger_id: int, transfer_id: int) -> Transfer:
+        """The transfer as its row says, to be resolved or reversed: read where it was written. Raises NotFound."""
+        return _found(self._store.find_original(ctx, ledger_id, transfer_id), transfer_id)
 
     def find(self, ctx: Context, ledger_id: int, transfer_id: int) -> Transfer:
         """The transfer. Raises NotFound."""
-        transfer = self._store.find_transfer(ctx, ledger_id, transfer_id)
-        if transfer is None:
-            raise NotFound(f"No transfer {transfer_id} in this ledger.")
-        return transfer
+        return _found(self._store.find_transfer(ctx, ledger_id, transfer_id), transfer_id)
 
     def list(self, ctx: Context, ledger_id: int, wanted: Wanted, *, limit: int = 50) -> Sequence[Transfer]:
         """Up to `limit` transfers, newest first."""
@@ -167,3 +199,15 @@ class Transfers:
     ) -> Generator[Sequence[Transfer], None, None]:
         """All that are wanted, oldest first, as the ledger is at this moment, in batches; `before` does not count."""
         return self._store.export_transfers(ctx, ledger_id, wanted, batch=batch)
+
+
+def _accepted(outcome: Outcome) -> Posted:
+    if isinstance(outcome, Refused):
+        raise refusal(outcome.code, outcome.field, outcome.leg)
+    return outcome
+
+
+def _found(transfer: Transfer | None, transfer_id: int) -> Transfer:
+    if transfer is None:
+        raise NotFound(f"No transfer {transfer_id} in this ledger.")
+    return transfer

@@ -31,7 +31,7 @@ class BulkRepository:
         if once is not None:
             digest = "\\x" + once.digest.hex()
             named = {"source": once.source, "name": once.name, "chunk": str(once.chunk), "digest": digest}
-        return encode(chunk.requests) | named | {"ledger_id": str(chunk.ledger_id), "atomic": str(chunk.is_atomic)}
+        return encode(chunk.requests) | named | {"ledger_id": str(chunk.ledger_id)}
 
     def post_chunk(self, ctx: Context, chunk: Chunk, encoded: Arguments) -> Sequence[Outcome]:
         """See the Protocol. One autocommitted statement."""

@@ -21,7 +21,7 @@ class EntryRepository:
         self._reader = reader
         self._balance_at = queries.take("find_balance_at")
         self._down = queries.take("list_entries")
-        self._up = self._down.replace("ORDER BY version DESC", "ORDER BY version")  # the indexes are read either way
+        self._up = self._down.replace("entry.version DESC LIMIT", "entry.version LIMIT")  # the indexes are read either way
         self._exists = queries.take("account_exists")
 
     def list_entries(
@@ -49,4 +49,4 @@ class EntryRepository:
         """The balance at `at`, and whether that is still to come; None when there is no such account."""
         where = {"ledger_id": ledger_id, "account_id": account_id, "at": at}
         row = self._reader.read(ctx, lambda conn: conn.execute(self._balance_at, where, prepare=True).fetchone())
-        return None if row is None else (BalanceAt(*row[:3]), row[3])
+        return None if row is None else (BalanceAt(*row[:4]), row[4])

@@ -100,12 +100,14 @@ def standing(conn: Connection[Any], folder: Path) -> Standing:
     applied: dict[int, str] = dict(conn.execute(query).fetchall()) if is_there else {}
     files = {path.stem: path.read_text("utf-8") for path in (folder / "functions").glob("*.sql")}
     query = "SELECT proname, prosrc FROM pg_proc WHERE proname = ANY (%s) AND pronamespace = current_schema()::regnamespace"
-    bodies: dict[str, str] = dict(conn.execute(query, (list(files),)).fetchall())
+    bodies: list[tuple[str, str]] = conn.execute(query, (list(files),)).fetchall()
     return Standing(
         missing=[migration for migration in known if migration.version not in applied],
         changed=[m for m in known if applied.get(m.version, m.checksum) != m.checksum],
         ahead=sorted(applied.keys() - {migration.version for migration in known}),
-        other_functions=sorted(name for name, text in files.items() if bodies.get(name, "\0") not in text),
+        other_functions=sorted(  # one with other arguments may be left for the version before this one
+            name for name, text in files.items() if not any(other == name and body in text for other, body in bodies)
+        ),
     )
 
 

@@ -1,8 +1,8 @@
 """A batch of transfers in one round trip: encodes requests as slots for `post_transfers`, and its rows as outcomes.
 
-The function (sql/functions/post_transfers.sql) takes each account and each key once, and requests as positions in those
-lists. Arrays are sent as PostgreSQL's array text: its type is the same whatever the numbers are, so the statement is
-prepared once a connection.
+The function (sql/functions/post_transfers.sql) takes each account, each key and each row that is resolved once, and requests
+as positions in those lists. Arrays are sent as PostgreSQL's array text: its type is the same whatever the numbers are, so the
+statement is prepared once a connection.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from psycopg.pq import TransactionStatus
 from service.concurrency.context import Context
 from service.concurrency.primitives import give_way
 from service.ledger.posting import MOST_IN_A_BATCH, AnswerLost, Contention
-from service.ledger.transfers import Outcome, Posted, PostRequest, Refused, Transfer
+from service.ledger.transfers import NOT_POSTED, Outcome, Posted, PostRequest, Refused, Transfer
 from service.repository.pool import Pool
 from service.repository.queries import Queries
 
@@ -96,7 +96,46 @@ def encode(requests: Sequence[PostRequest]) -> Arguments:
         "fingerprint": _texts([None if r.key is None else "\\x" + r.fingerprint().hex() for r in requests]),
         "reference": _texts([r.reference for r in requests]),
         "metadata": _texts([json.dumps(r.metadata) if r.metadata else None for r in requests]),
+        **(_PLAIN if all(map(_is_plain, requests)) else _encode_special(requests)),
     }
+
+
+def _is_plain(request: PostRequest) -> bool:
+    return request.kind == "transfer" and request.group is None and not request.dry_run
+
+
+_PLAIN = dict.fromkeys(("kind", "original_ledgers", "originals", "resolves", "expires_in_s", "group", "dry_run"))
+
+
+def _encode_special(requests: Sequence[PostRequest]) -> Arguments:
+    """The arguments that transfers on their own do not use."""
+    originals = sorted({(r.ledger_id, r.resolves_id) for r in requests if r.resolves_id is not None})
+    slot = {original: n for n, original in enumerate(originals, 1)}
+    has_kinds = any(r.kind != "transfer" for r in requests)
+    return {
+        "kind": _texts([r.kind for r in requests]) if has_kinds else None,
+        "original_ledgers": _integers(ledger_id for ledger_id, _ in originals) if originals else None,
+        "originals": _integers(original_id for _, original_id in originals) if originals else None,
+        "resolves": _optional_integers([r.resolves_id and slot[r.ledger_id, r.resolves_id] for r in requests]),
+        "expires_in_s": _optional_integers([r.expires_in_s for r in requests]),
+        "group": _optional_integers(_group_numbers(requests)),
+        "dry_run": _texts(["true" if r.dry_run else None for r in requests]),
+    }
+
+
+def _group_numbers(requests: Sequence[PostRequest]) -> list[int | None]:
+    """A number for each group; one that is but tried is a group of its own, where it is in none."""
+    numbers: list[int | None] = []
+    number, last = 0, None
+    for request in requests:
+        if request.group is None:
+            number += request.dry_run
+            numbers.append(number if request.dry_run else None)
+        else:
+            number += request.group is not last
+            numbers.append(number)
+        last = request.group
+    return numbers
 
 
 def _integers(values: Iterable[int]) -> str:
@@ -117,12 +156,16 @@ def _texts(values: Sequence[str | None]) -> str | None:
 
 
 def _outcome(request: PostRequest, row: Row) -> Outcome:
-    verdict, replayed, transfer_id, asset, from_version, to_version, from_balance, to_balance, created_at, position = row
-    if transfer_id is None:
-        code, _, field = verdict.partition(" ")
-        return Refused(code, field)
+    (
+        verdict, replayed, transfer_id, asset, from_version, to_version, from_balance, to_balance, created_at,
+        from_held, expires_at, linked_id, resolved_by_id, resolved_as, position,
+    ) = row
+    if verdict != "posted":
+        code, field, *leg = verdict.split(" ")
+        return Refused(code, field, int(leg[0]) if leg and request.group is not None else None)
     transfer = Transfer(
-        transfer_id, request.from_account_id, request.to_account_id, request.amount, asset, request.reference,
+        transfer_id or NOT_POSTED, request.from_account_id, request.to_account_id, request.amount, asset, request.reference,
         request.metadata or {}, from_version, to_version, from_balance, to_balance, created_at,
+        request.kind, from_held, request.resolves_id, expires_at, linked_id, resolved_by_id, resolved_as,
     )
     return Posted(transfer, replayed, position)

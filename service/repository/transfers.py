@@ -32,6 +32,12 @@ class TransferRepository:
         where = {"ledger_id": ledger_id, "transfer_id": transfer_id}
         return self._reader.read(ctx, lambda conn: _transfers(conn).execute(self._find, where, prepare=True).fetchone())
 
+    def find_original(self, ctx: Context, ledger_id: int, transfer_id: int) -> Transfer | None:
+        """The same from the primary: a replica may not have heard of it, nor of what was done to it."""
+        with self._pool.connection(ctx) as conn:
+            where = {"ledger_id": ledger_id, "transfer_id": transfer_id}
+            return _transfers(conn).execute(self._find, where, prepare=True).fetchone()
+
     def list_transfers(self, ctx: Context, ledger_id: int, wanted: Wanted, *, limit: int) -> Sequence[Transfer]:
         """A page, newest first, along the index that narrows it most."""
         query = self._lists[_way(wanted)]

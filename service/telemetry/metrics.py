@@ -23,12 +23,11 @@ from service.concurrency.context import Context
 from service.concurrency.primitives import Parking, RLock
 from service.concurrency.spawn import TaskStatus
 from service.errors import LedgerdError
-from service.ledger.bulk import WITHHELD
 from service.ledger.posting import BatchReport
-from service.ledger.transfers import Outcome, PostRequest, Refused
+from service.ledger.transfers import Outcome, Post, PostGroup, PostRequest, Refused
 from service.telemetry.instruments import BATCH_SIZES, REQUEST_S, WAIT_S, Instruments
 from service.telemetry.multiprocess import FOLDER, NUMBER
-from service.telemetry.no_metrics import Lagging, NoMetrics, Post, Queue
+from service.telemetry.no_metrics import Lagging, NoMetrics, Queue
 from service.telemetry.readings import Growth, read_breakers, read_pool, read_queue, read_replica, read_tasks
 from service.telemetry.requests import Requests
 from service.telemetry.tally import Counts, Distribution
@@ -68,18 +67,13 @@ class Metrics(NoMetrics):
         self._requests.ended(environ, status, duration_s, sent)
 
     def counting(self, post: Post) -> Post:
-        add, posted, replayed = self._transfers.add, ("posted", ""), ("replayed", "")
-
         def counted(ctx: Context, request: PostRequest) -> Outcome:
             try:
                 outcome = post(ctx, request)
             except LedgerdError as error:
-                add(("failed", error.code))
+                self._transfers.add(("failed", error.code))
                 raise
-            if isinstance(outcome, Refused):
-                add(("refused", outcome.code))
-            else:
-                add(replayed if outcome.replayed else posted)
+            self._transfers.add(_became_of(request, outcome))
             return outcome
 
         return counted
@@ -88,10 +82,23 @@ class Metrics(NoMetrics):
         counted = Counter(
             ("refused", outcome.code) if isinstance(outcome, Refused) else ("replayed" if outcome.replayed else "posted", "")
             for outcome in outcomes
-            if outcome != WITHHELD
         )
         for labels, number in counted.items():
             self._transfers.add(labels, number)
+
+    def counting_group(self, post_group: PostGroup) -> PostGroup:
+        def counted(ctx: Context, requests: Sequence[PostRequest]) -> Sequence[Outcome]:
+            try:
+                outcomes = post_group(ctx, requests)
+            except LedgerdError as error:
+                for _ in requests:
+                    self._transfers.add(("failed", error.code))
+                raise
+            for request, outcome in zip(requests, outcomes, strict=True):
+                self._transfers.add(_became_of(request, outcome))
+            return outcomes
+
+        return counted
 
     def batch_ended(self, batch: BatchReport) -> None:
         with self._lock:
@@ -151,3 +158,12 @@ class Metrics(NoMetrics):
         registry = CollectorRegistry()
         MultiProcessCollector(registry, self._folder)  # type: ignore[no-untyped-call]  # prometheus_client's
         return generate_latest(registry)
+
+
+def _became_of(request: PostRequest, outcome: Outcome) -> tuple[str, str]:
+    """The labels of the counter: the outcome, and the code of a refusal."""
+    if isinstance(outcome, Refused):
+        return "refused", outcome.code
+    if outcome.replayed:
+        return "replayed", ""
+    return ("tried", "") if request.dry_run else ("posted", "")

@@ -10,9 +10,7 @@ from service.concurrency.breaker import Breaker
 from service.concurrency.context import Context
 from service.concurrency.spawn import TaskStatus
 from service.ledger.posting import BatchReport
-from service.ledger.transfers import Outcome, PostRequest
-
-Post = Callable[[Context, PostRequest], Outcome]
+from service.ledger.transfers import Outcome, Post, PostGroup
 
 
 class Queue(Protocol):
@@ -48,6 +46,10 @@ class NoMetrics:
 
     def chunk_posted(self, outcomes: Sequence[Outcome]) -> None:
         """Many transfers were posted at once."""
+
+    def counting_group(self, post_group: PostGroup) -> PostGroup:
+        """The same of several that are posted together."""
+        return post_group
 
     def batch_ended(self, batch: BatchReport) -> None:
         """A posting lane is done with a batch."""

@@ -12,7 +12,6 @@ CREATE OR REPLACE FUNCTION post_bulk(
     p_name         text,
     p_chunk        bigint,
     p_digest       bytea,      -- of all that the chunk is part of
-    p_atomic       boolean,    -- all of it, or nothing: beside a refusal the others are 'withheld'
     p_ledgers      bigint[],   -- from here on the arguments of post_transfers, all of ledger p_ledger
     p_accounts     bigint[],
     p_key_ledgers  bigint[],
@@ -25,10 +24,18 @@ CREATE OR REPLACE FUNCTION post_bulk(
     p_key          int[],
     p_fingerprint  bytea[],
     p_reference    text[],
-    p_metadata     text[]
+    p_metadata     text[],
+    p_kind         text[],
+    p_original_ledgers bigint[],
+    p_originals    bigint[],
+    p_resolves     int[],
+    p_expires_in_s int[],
+    p_group        int[],
+    p_dry_run      boolean[]
 ) RETURNS TABLE (
     outcome text, replayed boolean, id bigint, asset text, from_version bigint, to_version bigint,
-    from_balance bigint, to_balance bigint, created_at timestamptz
+    from_balance bigint, to_balance bigint, created_at timestamptz,
+    from_held bigint, expires_at timestamptz, linked_id bigint, resolved_by_id bigint, resolved_as text
 )
 LANGUAGE plpgsql
 SET plan_cache_mode = force_generic_plan
@@ -57,40 +64,37 @@ BEGIN
     IF FOUND AND kept.fingerprint = p_digest THEN
         RETURN QUERY
             SELECT coalesce(kept.refusals[made.n], 'posted'), made.id IS NOT NULL, made.id, transfer.asset,
-                   transfer.from_version, transfer.to_version, transfer.from_balance, transfer.to_balance, transfer.created_at
+                   transfer.from_version, transfer.to_version, transfer.from_balance, transfer.to_balance,
+                   transfer.created_at, transfer.from_held, transfer.expires_at, transfer.linked_id, NULL::bigint, NULL
             FROM unnest(kept.transfer_ids) WITH ORDINALITY AS made (id, n)
             LEFT JOIN LATERAL (SELECT * FROM transfers WHERE ledger_id = p_ledger AND id = made.id OFFSET 0) AS transfer ON true;
         RETURN;
     ELSIF FOUND OR NOT is_first_use THEN
         RETURN QUERY SELECT 'chunk_reused', false, NULL::bigint, NULL, NULL::bigint, NULL::bigint, NULL::bigint, NULL::bigint,
-                            NULL::timestamptz;
+                            NULL::timestamptz, NULL::bigint, NULL::timestamptz, NULL::bigint, NULL::bigint, NULL;
         RETURN;
     END IF;
 
-    -- 3. Post it, and note what became of it. What is raised here only takes back what the inner block has written.
-    BEGIN
-        SELECT array_agg(made.outcome) AS outcome, array_agg(made.replayed) AS replayed, array_agg(made.id) AS id,
-               array_agg(made.asset) AS asset, array_agg(made.from_version) AS from_version,
-               array_agg(made.to_version) AS to_version, array_agg(made.from_balance) AS from_balance,
-               array_agg(made.to_balance) AS to_balance, array_agg(made.created_at) AS created_at,
-               array_agg(nullif(made.outcome, 'posted')) AS refusal, bool_or(made.outcome <> 'posted') AS is_any_refused
-        INTO answers
-        FROM post_transfers(p_ledgers, p_accounts, p_key_ledgers, p_keys, p_from, p_to, p_amount, p_asset, p_if_version, p_key,
-                            p_fingerprint, p_reference, p_metadata) AS made;
-        IF p_atomic AND answers.is_any_refused THEN
-            RAISE EXCEPTION USING ERRCODE = 'LG001';
-        END IF;
-    EXCEPTION WHEN SQLSTATE 'LG001' THEN
-        answers.id := array_fill(NULL::bigint, ARRAY[cardinality(p_from)]);
-        answers.outcome := array_replace(answers.outcome, 'posted', 'withheld');
-        answers.refusal := answers.outcome;
-    END;
+    -- 3. Post it, and note what became of it. What became of its transfers later is not asked: new ones have no later.
+    SELECT array_agg(made.outcome) AS outcome, array_agg(made.replayed) AS replayed, array_agg(made.id) AS id,
+           array_agg(made.asset) AS asset, array_agg(made.from_version) AS from_version,
+           array_agg(made.to_version) AS to_version, array_agg(made.from_balance) AS from_balance,
+           array_agg(made.to_balance) AS to_balance, array_agg(made.created_at) AS created_at,
+           array_agg(made.from_held) AS from_held, array_agg(made.expires_at) AS expires_at,
+           array_agg(made.linked_id) AS linked_id,
+           array_agg(nullif(made.outcome, 'posted')) AS refusal, bool_or(made.outcome <> 'posted') AS is_any_refused
+    INTO answers
+    FROM post_transfers(p_ledgers, p_accounts, p_key_ledgers, p_keys, p_from, p_to, p_amount, p_asset, p_if_version, p_key,
+                        p_fingerprint, p_reference, p_metadata, p_kind, p_original_ledgers, p_originals, p_resolves,
+                        p_expires_in_s, p_group, p_dry_run) AS made;
     IF p_name IS NOT NULL THEN
         INSERT INTO bulk_chunks (ledger_id, source, name, chunk, fingerprint, transfer_ids, refusals)
         VALUES (p_ledger, p_source, p_name, p_chunk, p_digest, answers.id,
                 CASE WHEN answers.is_any_refused THEN answers.refusal END);
     END IF;
     RETURN QUERY
-        SELECT * FROM unnest(answers.outcome, answers.replayed, answers.id, answers.asset, answers.from_version,
-                             answers.to_version, answers.from_balance, answers.to_balance, answers.created_at);
+        SELECT new.*, NULL::bigint, NULL
+        FROM unnest(answers.outcome, answers.replayed, answers.id, answers.asset, answers.from_version, answers.to_version,
+                    answers.from_balance, answers.to_balance, answers.created_at, answers.from_held, answers.expires_at,
+                    answers.linked_id) AS new;
 END $$;

@@ -3,11 +3,16 @@
 -- One call is one transaction over a batch of requests. It locks the accounts, applies the requests in order, each on its own
 -- (a refused one changes nothing and harms no neighbour), and writes balances and rows set-wise.
 --
--- The caller names each account once, in (ledger, id) order, and each idempotency key once; requests refer to them by
--- position ("slot"), so what is a join elsewhere is an array subscript here. Every p_ array from p_from on has one element a
--- request; those that no request uses may be NULL as a whole.
+-- The caller names each account once, in (ledger, id) order, each idempotency key once, and once each transfer that a request
+-- captures, releases, lets expire or reverses (its "original"); requests refer to them by position ("slot"), so what is a join
+-- elsewhere is an array subscript here. Every p_ array from p_from on has one element a request; those that no request uses may
+-- be NULL as a whole.
 --
--- An outcome is 'posted', or the code of a refusal with the field it blames behind a space: 'not_found to_account_id'.
+-- Neighbours with one number in p_group are a group, posted all or none: at the first refusal what the group did is undone. A
+-- dry run is undone too, at its end; it is a group, of one request if need be. All of a group have one key, or none.
+--
+-- An outcome is 'posted', or the code of a refusal with the field it blames behind a space: 'not_found to_account_id'. In a
+-- group the number of the request follows that is refused, from 0 on: all of the group have this outcome.
 -- service/ledger/model.py states the same rules in plain Python; a generated test holds one against the other.
 CREATE OR REPLACE FUNCTION post_transfers(
     p_ledgers      bigint[],   -- account slots: the ledger
@@ -22,10 +27,18 @@ CREATE OR REPLACE FUNCTION post_transfers(
     p_key          int[],      --           key slot, or NULL
     p_fingerprint  bytea[],    --           digest of the request, where there is a key
     p_reference    text[],
-    p_metadata     text[]      --           JSON
+    p_metadata     text[],     --           JSON
+    p_kind         text[],     --           as in the table; NULL as a whole: all are transfers
+    p_original_ledgers bigint[],  -- original slots: the ledger
+    p_originals    bigint[],   --                 and the transfer
+    p_resolves     int[],      -- requests: original slot, for all kinds but transfer and hold
+    p_expires_in_s int[],      --           of a hold: seconds from now, or NULL for ever
+    p_group        int[],      --           the number of its group, or NULL
+    p_dry_run      boolean[]   --           tell what would happen, and undo it
 ) RETURNS TABLE (
     outcome text, replayed boolean, id bigint, asset text, from_version bigint, to_version bigint,
-    from_balance bigint, to_balance bigint, created_at timestamptz
+    from_balance bigint, to_balance bigint, created_at timestamptz,
+    from_held bigint, expires_at timestamptz, linked_id bigint, resolved_by_id bigint, resolved_as text
 )
 LANGUAGE plpgsql
 -- Plans are made once a connection and must fit a table of any size, also when made while it was empty. So each access
@@ -41,7 +54,7 @@ AS $$
 DECLARE
     greatest_balance CONSTANT bigint := 9007199254740991;  -- 2^53-1: what every JSON reader holds exactly
     found       record;
-    stored_transfer record;
+    stored      record;
     v_now       timestamptz;
     -- accounts, by slot
     a_address   tid[];
@@ -53,6 +66,7 @@ DECLARE
     a_floor     bigint[];
     a_ceiling   bigint[];
     a_version   bigint[];
+    a_version_before bigint[];
     a_touched   boolean[] := array_fill(false, ARRAY[cardinality(p_accounts)]);
     -- keys, by slot: what is known of each, from the table or from earlier in this batch (filled with nothing first: an array
     -- with a gap before its first element would be shifted against the others)
@@ -61,8 +75,16 @@ DECLARE
     k_outcome   text[]   := array_fill(NULL::text, ARRAY[key_count]);
     k_row       int[]    := array_fill(NULL::int, ARRAY[key_count]);
     k_is_new    boolean[] := array_fill(false, ARRAY[key_count]);
-    -- transfers, stored ones that are replayed first, then new ones
-    stored      int := 0;
+    -- originals, by slot
+    o_address   tid[];     -- of its row among the open holds
+    o_kind      text[];
+    o_amount    bigint[];
+    o_from      bigint[];
+    o_to        bigint[];
+    o_expires   timestamptz[];
+    o_resolved  boolean[];  -- by a row of before, or of this batch
+    o_freed     boolean[];  -- a hold, resolved by this batch
+    -- transfers, stored ones that are replayed first, then new ones; those that are undone stay here without a request
     n           int := 0;
     t_id        bigint[] := '{}';
     t_request   int[]    := '{}';
@@ -73,11 +95,27 @@ DECLARE
     t_to_bal    bigint[] := '{}';
     t_from_held bigint[] := '{}';
     t_at        timestamptz[] := '{}';
+    t_moved     bigint[];  -- in groups, for undoing: how the balances changed
+    t_set_aside bigint[];  --                         and what is held
+    t_expires   timestamptz[];  -- these may have gaps, and are read by subscript only
+    t_linked    bigint[];
+    t_resolved_by bigint[];
+    t_resolved_as text[];
     -- answers, by request
     r_outcome   text[] := '{}';
     r_replayed  boolean[] := '{}';
     r_row       int[] := '{}';
+    -- the request at hand
     f int; t int; k int; amount bigint; verdict text; written bigint;
+    kind        text;
+    moved       bigint;             -- from one balance to the other
+    set_aside   bigint := 0;        -- more is held of the debited account; less, if negative
+    needs_open  boolean := true;    -- both accounts
+    o           int;
+    g           int;
+    leg         int := 0;           -- its number in the group
+    group_row   int;                -- where the group's rows begin
+    group_refusal text;
 BEGIN
     -- 1. Lock the accounts in the order of their slots, which is that of (ledger, id): two batches can wait for each other,
     --    never in a circle. An account that does not exist is all NULL.
@@ -102,34 +140,75 @@ BEGIN
             k_fingerprint[found.slot] := found.fingerprint;
             k_outcome[found.slot] := coalesce(found.refusal, 'posted');
             IF found.transfer_id IS NOT NULL THEN
-                EXECUTE 'SELECT * FROM transfers WHERE ledger_id = $1 AND id = $2' INTO STRICT stored_transfer
-                    USING found.ledger_id, found.transfer_id;
-                n := n + 1;
-                k_row[found.slot] := n;
-                t_id[n] := stored_transfer.id;
-                t_asset[n] := stored_transfer.asset;
-                t_from_ver[n] := stored_transfer.from_version;
-                t_to_ver[n] := stored_transfer.to_version;
-                t_from_bal[n] := stored_transfer.from_balance;
-                t_to_bal[n] := stored_transfer.to_balance;
-                t_at[n] := stored_transfer.created_at;
-                t_request[n] := NULL;
-                t_from_held[n] := NULL;
+                k_row[found.slot] := n + 1;
+                FOR stored IN EXECUTE
+                    'SELECT transfer.*, later.id AS resolved_by, later.kind AS resolved_as
+                     FROM (SELECT * FROM transfers WHERE ledger_id = $1 AND id = $2
+                           UNION ALL
+                           SELECT * FROM transfers WHERE ledger_id = $1 AND linked_id = $2 AND id > $2) AS transfer
+                     LEFT JOIN LATERAL (SELECT id, kind FROM transfers
+                                        WHERE ledger_id = $1 AND resolves_id = transfer.id) AS later ON true
+                     ORDER BY transfer.id'
+                    USING found.ledger_id, found.transfer_id
+                LOOP
+                    n := n + 1;
+                    t_id[n] := stored.id;
+                    t_asset[n] := stored.asset;
+                    t_from_ver[n] := stored.from_version;
+                    t_to_ver[n] := stored.to_version;
+                    t_from_bal[n] := stored.from_balance;
+                    t_to_bal[n] := stored.to_balance;
+                    t_from_held[n] := stored.from_held;
+                    t_at[n] := stored.created_at;
+                    t_request[n] := NULL;
+                    t_expires[n] := stored.expires_at;
+                    t_linked[n] := stored.linked_id;
+                    t_resolved_by[n] := stored.resolved_by;
+                    t_resolved_as[n] := stored.resolved_as;
+                END LOOP;
             END IF;
         END LOOP;
-        stored := n;
     END IF;
 
-    -- 3. Apply the requests in order.
+    -- 3. Look up the originals. What resolves one does so under the locks of both its accounts, which are held here where a
+    --    request names them as it should; so nobody else can resolve it meanwhile, nor its row among the open holds move.
+    IF p_originals IS NOT NULL THEN
+        EXECUTE
+            'SELECT array_agg(open.ctid), array_agg(original.kind), array_agg(original.amount),
+                    array_agg(original.from_account_id), array_agg(original.to_account_id), array_agg(original.expires_at),
+                    array_agg(later.id IS NOT NULL), array_agg(false)
+             FROM unnest($1, $2) AS slot (ledger_id, id)
+             LEFT JOIN LATERAL (SELECT * FROM transfers WHERE ledger_id = slot.ledger_id AND id = slot.id OFFSET 0)
+                       AS original ON true
+             LEFT JOIN LATERAL (SELECT id FROM transfers WHERE ledger_id = slot.ledger_id AND resolves_id = slot.id OFFSET 0)
+                       AS later ON true
+             LEFT JOIN LATERAL (SELECT ctid FROM open_holds WHERE ledger_id = slot.ledger_id AND transfer_id = slot.id OFFSET 0)
+                       AS open ON true'
+            INTO o_address, o_kind, o_amount, o_from, o_to, o_expires, o_resolved, o_freed
+            USING p_original_ledgers, p_originals;
+    END IF;
+    IF p_group IS NOT NULL THEN
+        a_version_before := a_version;
+    END IF;
+
+    -- 4. Apply the requests in order.
     FOR i IN 1 .. cardinality(p_from) LOOP
         f := p_from[i];
         t := p_to[i];
         k := p_key[i];
         amount := p_amount[i];
+        IF p_group IS NOT NULL THEN
+            g := p_group[i];
+            leg := CASE WHEN g = p_group[i - 1] THEN leg + 1 ELSE 0 END;
+            IF leg = 0 THEN
+                group_row := n + 1;
+                group_refusal := NULL;
+            END IF;
+        END IF;
         IF k_fingerprint[k] IS NOT NULL THEN  -- the key is spent: the same request gets the same answer again
             IF k_fingerprint[k] = p_fingerprint[i] THEN
                 r_outcome[i] := k_outcome[k];
-                r_row[i] := k_row[k];
+                r_row[i] := k_row[k] + leg;
             ELSE
                 r_outcome[i] := 'idempotency_key_reused Idempotency-Key';
                 r_row[i] := NULL;
@@ -138,38 +217,69 @@ BEGIN
             CONTINUE;
         END IF;
 
+
+        -- What it would do, and what it does that to.
+        moved := amount;
+        verdict := group_refusal;
+        IF p_kind IS NOT NULL THEN
+            kind := p_kind[i];
+            o := p_resolves[i];
+            moved := CASE WHEN kind IN ('hold', 'release', 'expiry') THEN 0 ELSE amount END;
+            set_aside := CASE WHEN kind = 'hold' THEN amount WHEN kind IN ('transfer', 'reversal') THEN 0 ELSE -o_amount[o] END;
+            needs_open := kind NOT IN ('release', 'expiry');
+            IF o IS NOT NULL AND verdict IS NULL THEN
+                verdict := CASE
+                    WHEN o_from[o] IS DISTINCT FROM p_accounts[CASE WHEN kind = 'reversal' THEN t ELSE f END]
+                      OR o_to[o] IS DISTINCT FROM p_accounts[CASE WHEN kind = 'reversal' THEN f ELSE t END]
+                      OR (kind <> 'capture' AND amount <> o_amount[o])                  THEN 'not_found transfer_id'
+                    WHEN kind <> 'reversal' AND o_kind[o] <> 'hold'                     THEN 'not_a_hold transfer_id'
+                    WHEN kind = 'reversal' AND o_kind[o] NOT IN ('transfer', 'capture') THEN 'not_reversible transfer_id'
+                    WHEN kind = 'reversal' AND o_resolved[o]                            THEN 'already_reversed transfer_id'
+                    WHEN o_resolved[o]                                                  THEN 'hold_resolved transfer_id'
+                    WHEN kind = 'expiry' AND coalesce(o_expires[o] > v_now, true)       THEN 'conflict transfer_id'
+                    WHEN kind <> 'expiry' AND o_expires[o] <= v_now                     THEN 'hold_resolved transfer_id'
+                    WHEN kind = 'capture' AND amount > o_amount[o]                      THEN 'limit_exceeded amount'
+                END;
+            END IF;
+        END IF;
+
         -- The rules. The first that applies decides; this order is the documented order of precedence.
         verdict := CASE
+            WHEN verdict IS NOT NULL                                    THEN verdict
             WHEN f = t                                                  THEN 'same_account to_account_id'
             WHEN a_version[f] IS NULL                                   THEN 'not_found from_account_id'
             WHEN a_version[t] IS NULL                                   THEN 'not_found to_account_id'
             WHEN a_asset[f] <> a_asset[t]                               THEN 'asset_mismatch to_account_id'
             WHEN a_asset[f] <> p_asset[i]                               THEN 'asset_mismatch asset'
-            WHEN a_status[f] = 'closed'                                 THEN 'account_closed from_account_id'
-            WHEN a_status[t] = 'closed'                                 THEN 'account_closed to_account_id'
-            WHEN a_status[f] = 'frozen'                                 THEN 'account_frozen from_account_id'
-            WHEN a_status[t] = 'frozen'                                 THEN 'account_frozen to_account_id'
+            WHEN a_status[f] = 'closed' AND needs_open                  THEN 'account_closed from_account_id'
+            WHEN a_status[t] = 'closed' AND needs_open                  THEN 'account_closed to_account_id'
+            WHEN a_status[f] = 'frozen' AND needs_open                  THEN 'account_frozen from_account_id'
+            WHEN a_status[t] = 'frozen' AND needs_open                  THEN 'account_frozen to_account_id'
             WHEN a_version[f] <> p_if_version[i]                        THEN 'version_mismatch if_from_version'
-            WHEN a_available[f] - amount < a_floor[f]                   THEN 'insufficient_funds amount'
-            WHEN a_balance[f] - amount < -greatest_balance              THEN 'limit_exceeded from_account_id'
-            WHEN a_balance[t] + amount > least(a_ceiling[t], greatest_balance) THEN 'limit_exceeded to_account_id'
+            WHEN a_available[f] - moved - set_aside < a_floor[f]        THEN 'insufficient_funds amount'
+            WHEN a_balance[f] - moved < -greatest_balance               THEN 'limit_exceeded from_account_id'
+            WHEN a_held[f] + set_aside > greatest_balance               THEN 'limit_exceeded from_account_id'
+            WHEN a_balance[t] + moved > least(a_ceiling[t], greatest_balance) THEN 'limit_exceeded to_account_id'
             ELSE 'posted'
         END;
         r_outcome[i] := verdict;
         r_replayed[i] := false;
         r_row[i] := NULL;
         IF verdict = 'posted' THEN
-            a_balance[f] := a_balance[f] - amount;
-            a_available[f] := a_available[f] - amount;
+            a_balance[f] := a_balance[f] - moved;
+            a_available[f] := a_available[f] - moved - set_aside;
             a_version[f] := a_version[f] + 1;
             a_touched[f] := true;
-            a_balance[t] := a_balance[t] + amount;
-            a_available[t] := a_available[t] + amount;
+            a_balance[t] := a_balance[t] + moved;
+            a_available[t] := a_available[t] + moved;
             a_version[t] := a_version[t] + 1;
             a_touched[t] := true;
+            IF set_aside <> 0 THEN
+                a_held[f] := a_held[f] + set_aside;
+            END IF;
             n := n + 1;
             r_row[i] := n;
-            t_id[n] := nextval('transfers_id_seq');
+            t_id[n] := CASE WHEN p_dry_run[i] THEN NULL ELSE nextval('transfers_id_seq') END;
             t_request[n] := i;
             t_asset[n] := a_asset[f];
             t_from_ver[n] := a_version[f];
@@ -178,20 +288,68 @@ BEGIN
             t_to_bal[n] := a_balance[t];
             t_from_held[n] := a_held[f];
             t_at[n] := v_now;
+            IF p_expires_in_s[i] IS NOT NULL THEN
+                t_expires[n] := v_now + make_interval(secs => p_expires_in_s[i]);
+            END IF;
+            IF o IS NOT NULL THEN
+                o_resolved[o] := true;
+                o_freed[o] := set_aside < 0;
+            END IF;
+            IF g IS NOT NULL THEN
+                t_moved[n] := moved;
+                t_set_aside[n] := set_aside;
+                t_linked[n] := t_id[group_row];
+            END IF;
+        ELSIF g IS NOT NULL AND group_refusal IS NULL THEN
+            group_refusal := verdict || ' ' || leg;
+        END IF;
+
+        -- The end of a group: where a request of it was refused, or it is but tried, walk back over what it did.
+        IF g IS NOT NULL THEN
+            CONTINUE WHEN g = p_group[i + 1];
+            IF group_refusal IS NOT NULL OR p_dry_run[i] THEN
+                FOR undone IN REVERSE n .. group_row LOOP
+                    f := p_from[t_request[undone]];
+                    t := p_to[t_request[undone]];
+                    o := p_resolves[t_request[undone]];
+                    a_balance[f] := a_balance[f] + t_moved[undone];
+                    a_held[f] := a_held[f] - t_set_aside[undone];
+                    a_available[f] := a_balance[f] - a_held[f];
+                    a_version[f] := a_version[f] - 1;
+                    a_touched[f] := a_version[f] <> a_version_before[f];
+                    a_balance[t] := a_balance[t] - t_moved[undone];
+                    a_available[t] := a_balance[t] - a_held[t];
+                    a_version[t] := a_version[t] - 1;
+                    a_touched[t] := a_version[t] <> a_version_before[t];
+                    IF o IS NOT NULL THEN
+                        o_resolved[o] := false;
+                        o_freed[o] := false;
+                    END IF;
+                    t_request[undone] := NULL;
+                END LOOP;
+            END IF;
+            IF group_refusal IS NOT NULL THEN
+                FOR request IN i - leg .. i LOOP
+                    r_outcome[request] := group_refusal;
+                    r_row[request] := NULL;
+                END LOOP;
+                verdict := group_refusal;
+            END IF;
+            CONTINUE WHEN p_dry_run[i];
         END IF;
         IF k IS NOT NULL THEN
             k_fingerprint[k] := p_fingerprint[i];
             k_outcome[k] := verdict;
-            k_row[k] := r_row[i];
+            k_row[k] := r_row[i] - leg;
             k_is_new[k] := true;
         END IF;
     END LOOP;
 
-    -- 4. Write what changed.
-    IF n > stored THEN
+    -- 5. Write what changed.
+    IF true = ANY (a_touched) THEN
         UPDATE accounts AS account
-        SET balance = new.balance, version = new.version, updated_at = v_now
-        FROM unnest(a_address, a_balance, a_version, a_touched) AS new (address, balance, version, touched)
+        SET balance = new.balance, held = new.held, version = new.version, updated_at = v_now
+        FROM unnest(a_address, a_balance, a_held, a_version, a_touched) AS new (address, balance, held, version, touched)
         WHERE account.ctid = new.address AND new.touched;
         GET DIAGNOSTICS written = ROW_COUNT;
         IF written <> cardinality(array_positions(a_touched, true)) THEN
@@ -199,13 +357,30 @@ BEGIN
         END IF;
 
         INSERT INTO transfers (ledger_id, id, from_account_id, to_account_id, amount, from_version, to_version,
-                               from_balance, to_balance, from_held, created_at, asset, reference, metadata)
+                               from_balance, to_balance, from_held, created_at, asset, reference, metadata,
+                               kind, resolves_id, expires_at, linked_id)
         SELECT p_ledgers[p_from[new.i]], new.id, p_accounts[p_from[new.i]], p_accounts[p_to[new.i]], p_amount[new.i],
                new.from_ver, new.to_ver, new.from_bal, new.to_bal, new.from_held, v_now, new.asset,
-               p_reference[new.i], p_metadata[new.i]::jsonb
+               p_reference[new.i], p_metadata[new.i]::jsonb, coalesce(p_kind[new.i], 'transfer'),
+               p_originals[p_resolves[new.i]], t_expires[r_row[new.i]], t_linked[r_row[new.i]]
         FROM unnest(t_id, t_request, t_from_ver, t_to_ver, t_from_bal, t_to_bal, t_from_held, t_asset)
              AS new (id, i, from_ver, to_ver, from_bal, to_bal, from_held, asset)
         WHERE new.i IS NOT NULL;
+    END IF;
+    IF p_kind IS NOT NULL THEN
+        INSERT INTO open_holds (ledger_id, transfer_id, from_account_id, to_account_id, amount, expires_at)
+        SELECT p_ledgers[p_from[new.i]], new.id, p_accounts[p_from[new.i]], p_accounts[p_to[new.i]], p_amount[new.i],
+               t_expires[r_row[new.i]]
+        FROM unnest(t_id, t_request) AS new (id, i)
+        WHERE p_kind[new.i] = 'hold';
+    END IF;
+    IF true = ANY (o_freed) THEN
+        DELETE FROM open_holds AS open USING unnest(o_address, o_freed) AS old (address, freed)
+        WHERE open.ctid = old.address AND old.freed;
+        GET DIAGNOSTICS written = ROW_COUNT;
+        IF written <> cardinality(array_positions(o_freed, true)) THEN
+            RAISE EXCEPTION 'post_transfers closed % holds of %', written, cardinality(array_positions(o_freed, true));
+        END IF;
     END IF;
     IF true = ANY (k_is_new) THEN
         INSERT INTO idempotency_keys (ledger_id, key, fingerprint, transfer_id, refusal)
@@ -215,9 +390,10 @@ BEGIN
         WHERE new.is_new;
     END IF;
 
-    -- 5. Answer each request, in order.
+    -- 6. Answer each request, in order.
     RETURN QUERY
         SELECT r.outcome, r.replayed, t_id[r.row], t_asset[r.row], t_from_ver[r.row], t_to_ver[r.row],
-               t_from_bal[r.row], t_to_bal[r.row], t_at[r.row]
+               t_from_bal[r.row], t_to_bal[r.row], t_at[r.row], t_from_held[r.row], t_expires[r.row], t_linked[r.row],
+               t_resolved_by[r.row], t_resolved_as[r.row]
         FROM unnest(r_outcome, r_replayed, r_row) AS r (outcome, replayed, row);
 END $$;

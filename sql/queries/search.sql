@@ -45,5 +45,8 @@ FROM accounts WHERE ledger_id = %(ledger_id)s AND id = ANY (%(ids)s::bigint[]);
 
 -- name: search_transfers_by_ids
 SELECT id, from_account_id, to_account_id, amount, asset, reference, coalesce(metadata, '{}'), from_version, to_version,
-       from_balance, to_balance, created_at
-FROM transfers WHERE ledger_id = %(ledger_id)s AND id = ANY (%(ids)s::bigint[]);
+       from_balance, to_balance, created_at, kind, from_held, resolves_id, expires_at, linked_id, resolved_by_id, resolved_as
+FROM transfers AS told
+LEFT JOIN LATERAL (SELECT id AS resolved_by_id, kind AS resolved_as FROM transfers
+                   WHERE ledger_id = told.ledger_id AND resolves_id = told.id OFFSET 0) AS later ON true
+WHERE ledger_id = %(ledger_id)s AND id = ANY (%(ids)s::bigint[]);

@@ -153,6 +153,15 @@ BAD_LINES: list[tuple[bytes, str, str]] = [
 ]
 
 
+def test_only_transfers_of_an_export_become_transfers(api: ApiClient, accounts: list[int]) -> None:
+    """A capture, say, would move money a second time."""
+    world, shop, _ = accounts
+    reply = send(api, "\n".join(line(world, shop, kind=kind) for kind in ("transfer", "hold", "capture")))
+    assert refused(reply) == [(2, "invalid_input", "kind"), (3, "invalid_input", "kind")]
+    reply = send(api, f"{HEADER},kind\n{world},{shop},1,transfer\n{world},{shop},1,reversal\n", CSV, name="csv")
+    assert refused(reply) == [(3, "invalid_input", "kind")]
+
+
 @pytest.mark.parametrize(("bad", "code", "field"), BAD_LINES, ids=lambda value: str(value)[:30])
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 def test_a_bad_line_harms_no_other(

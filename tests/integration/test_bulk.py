@@ -13,7 +13,7 @@ from service.errors import IdempotencyKeyReused
 from service.ledger.bulk import Bulk, Chunk, Once
 from service.ledger.model import Model, ModelAccount
 from service.ledger.posting import Contention
-from service.ledger.transfers import Outcome, Posted, PostRequest, Refused
+from service.ledger.transfers import Outcome, Posted, PostRequest, Refused, link
 from service.repository.bulk import BulkRepository
 from service.repository.pool import Pool
 from service.repository.posting import PostingRepository
@@ -130,6 +130,17 @@ def test_items_have_keys_of_their_own(bulk: BulkRepository, store: PostingReposi
         assert outcomes[0].replayed
         assert outcomes[1].transfer.id == outcomes[2].transfer.id
     assert count(db) == 2
+
+
+def test_a_group_is_posted_as_one_or_not_at_all(bulk: BulkRepository, db: psycopg.Connection) -> None:
+    """Its rows name the first of them; its refusal is final under its name, and blames the same request again."""
+    outcomes = post(bulk, chunk(*link([request(5), request(3, source=2, target=3), request(2, source=2, target=3)])))
+    assert [outcome.transfer.linked_id for outcome in outcomes] == [outcomes[0].transfer.id] * 3
+    made = chunk(*link([request(5), request(6, source=2, target=3), request(1)]), name="refused")
+    for _ in range(2):
+        assert post(bulk, made) == [Refused("insufficient_funds", "amount", 1)] * 3
+        post(bulk, chunk(request(9), name=None))
+    assert count(db) == 5
 
 
 def test_the_same_chunk_at_the_same_time_is_posted_once(pool: Pool, bulk: BulkRepository, db: psycopg.Connection) -> None:

@@ -85,14 +85,14 @@ def test_every_stretch_is_what_a_plain_filter_gives(
 def test_the_balance_at_a_time_is_that_of_the_last_entry_until_then(entries: Entries, at: datetime) -> None:
     """An entry of that very moment counts; before the first the balance is 0."""
     last = [entry for entry in stored(entries) if entry.created_at <= at][-1:]
-    wanted = BalanceAt("USD/2", last[0].version, last[0].balance) if last else BalanceAt("USD/2", 0, 0)
+    wanted = BalanceAt("USD/2", last[0].version, last[0].balance, last[0].held) if last else BalanceAt("USD/2", 0, 0, 0)
     assert entries.balance_at(background(), 1, 1, at) == wanted
 
 
 def test_an_account_without_entries(entries: Entries) -> None:
     """An empty statement and a balance of 0."""
     assert entries.list(background(), 1, 3, Stretch(since=BEGAN, until=BEGAN)) == []
-    assert entries.balance_at(background(), 1, 3, BEGAN) == BalanceAt("USD/2", 0, 0)
+    assert entries.balance_at(background(), 1, 3, BEGAN) == BalanceAt("USD/2", 0, 0, 0)
 
 
 def test_an_account_of_another_ledger_is_not_found(entries: Entries) -> None:

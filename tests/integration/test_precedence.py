@@ -10,7 +10,7 @@ import pytest
 from service.concurrency.context import background
 from service.ledger.model import Model, ModelAccount
 from service.ledger.money import GREATEST_AMOUNT
-from service.ledger.transfers import PostRequest, Refused
+from service.ledger.transfers import Posted, PostRequest, Refused, link
 from service.repository.posting import PostingRepository
 from tests.integration.conftest import insert_accounts
 
@@ -57,6 +57,114 @@ def test_the_first_rule_decides(
     code, _, field = verdict.partition(" ")
     assert store.post_batch(background(), [request]) == [Refused(code, field)]
     assert model.verdict(request) == verdict
+
+
+# What there is to resolve or reverse, posted before the accounts are changed: kind, from, to, amount, what it met since.
+ORIGINALS = {
+    "open": ("hold", 1, 3, 10, None), "released": ("hold", 1, 3, 10, "release"), "expired": ("hold", 1, 3, 10, "time"),
+    "plain": ("transfer", 1, 2, 20, None), "reversed": ("transfer", 1, 2, 20, "reversal"),
+    "to a closed one": ("hold", 1, 4, 10, None), "to a full one": ("hold", 1, 5, 10, None),
+    "spent": ("transfer", 1, 6, 20, None),
+}
+FROZEN = {1: "frozen", 2: "frozen", 3: "frozen", 4: "closed", 6: "frozen"}
+RESOLVING = [
+    ("not_found transfer_id", "capture", "reversed", {"to_account_id": 3}, FROZEN),
+    ("not_found transfer_id", "release", "plain", {"amount": 3}, FROZEN),
+    ("not_a_hold transfer_id", "capture", "reversed", {"amount": 21}, FROZEN),
+    ("not_a_hold transfer_id", "release", "reversed", {}, FROZEN),
+    ("hold_resolved transfer_id", "capture", "released", {"amount": 11}, FROZEN),
+    ("hold_resolved transfer_id", "capture", "expired", {"amount": 11}, FROZEN),
+    ("hold_resolved transfer_id", "release", "expired", {}, FROZEN),
+    ("conflict transfer_id", "expiry", "open", {}, FROZEN),
+    ("limit_exceeded amount", "capture", "to a closed one", {"amount": 11}, FROZEN),
+    ("account_closed to_account_id", "capture", "to a closed one", {}, FROZEN),
+    ("account_frozen from_account_id", "capture", "open", {}, FROZEN),
+    ("account_frozen to_account_id", "capture", "open", {}, {3: "frozen"}),
+    ("limit_exceeded to_account_id", "capture", "to a full one", {}, {}),
+    ("posted", "capture", "open", {}, {}),
+    ("posted", "release", "open", {}, FROZEN),
+    ("posted", "release", "to a closed one", {}, FROZEN),
+    ("posted", "expiry", "expired", {}, FROZEN),
+    ("not_found transfer_id", "reversal", "released", {"to_account_id": 9}, FROZEN),
+    ("not_reversible transfer_id", "reversal", "released", {}, FROZEN),
+    ("already_reversed transfer_id", "reversal", "reversed", {}, FROZEN),
+    ("account_frozen from_account_id", "reversal", "plain", {}, FROZEN),
+    ("insufficient_funds amount", "reversal", "spent", {}, {}),
+    ("posted", "reversal", "plain", {}, {}),
+]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "kind", "name", "change", "statuses"), RESOLVING, ids=[f"{c[1]} {c[2]}: {c[0]}" for c in RESOLVING]
+)
+def test_the_first_rule_on_an_original_decides(
+    store: PostingRepository, db: psycopg.Connection, verdict: str, kind: str, name: str, change: dict, statuses: dict
+) -> None:
+    """What is wrong with the hold or the transfer decides before its accounts do; to give money back nothing is in the way."""
+    model = Model()
+    accounts = {n: ModelAccount("USD/2", max_balance=5 if n == 5 else None) for n in range(2, 8)}
+    insert_accounts(db, model, {(1, n): a for n, a in {1: ModelAccount("USD/2", min_balance=None), **accounts}.items()})
+    ids = {each: made(store, db, model, *how) for each, how in ORIGINALS.items()}
+    post(store, model, PostRequest(ledger_id=1, from_account_id=6, to_account_id=7, amount=15))
+    for number, status in statuses.items():
+        db.execute("UPDATE accounts SET status = %s WHERE id = %s", (status, number))
+        model.accounts[1, number].status = status
+    request = resolving(kind, ids[name], name)
+    assert post(store, model, replace(request, **change)) == verdict
+
+
+def made(
+    store: PostingRepository, db: psycopg.Connection, model: Model, kind: str, source: int, target: int, amount: int,
+    since: str | None,
+) -> int:
+    """The id of a row that is posted in both, with what happened to it since."""
+    lasts = 3600 if since == "time" else None
+    request = PostRequest(
+        ledger_id=1, from_account_id=source, to_account_id=target, amount=amount, kind=kind, expires_in_s=lasts
+    )
+    assert post(store, model, request) == "posted"
+    (made_id,) = db.execute("SELECT max(id) FROM transfers").fetchone() or (0,)
+    model.named[1, made_id] = len(model.log) - 1
+    if since in ("release", "reversal"):
+        sides = (source, target) if since == "release" else (target, source)
+        later = PostRequest(
+            ledger_id=1, from_account_id=sides[0], to_account_id=sides[1], amount=amount, kind=since, resolves_id=made_id
+        )
+        assert post(store, model, later) == "posted"
+    if since == "time":
+        model.log[-1] = replace(model.log[-1], expires_at=model.now)
+        db.execute("ALTER TABLE transfers DISABLE TRIGGER USER")
+        db.execute("UPDATE transfers SET expires_at = now() WHERE id = %s", (made_id,))
+        db.execute("ALTER TABLE transfers ENABLE TRIGGER USER")
+    return int(made_id)
+
+
+def resolving(kind: str, original_id: int, name: str) -> PostRequest:
+    """The request that is right but for what the case makes wrong."""
+    _, source, target, amount, _ = ORIGINALS[name]
+    sides = (target, source) if kind == "reversal" else (source, target)
+    return PostRequest(
+        ledger_id=1, from_account_id=sides[0], to_account_id=sides[1], amount=amount, kind=kind, resolves_id=original_id
+    )
+
+
+def post(store: PostingRepository, model: Model, request: PostRequest) -> str:
+    """The verdict of both, which agree."""
+    (outcome,), (modelled,) = store.post_batch(background(), [request]), model.post([request])
+    verdict = "posted" if isinstance(outcome, Posted) else f"{outcome.code} {outcome.field}"
+    assert verdict == modelled.verdict
+    return verdict
+
+
+def test_in_a_group_the_first_request_at_fault_decides(store: PostingRepository, db: psycopg.Connection) -> None:
+    """Though a later one breaks an earlier rule; all have its number, and a neighbour is posted."""
+    insert_accounts(db, Model(), {(1, number): replace(account) for number, account in ACCOUNTS.items()})
+    fine = PostRequest(ledger_id=1, from_account_id=9, to_account_id=1, amount=10)
+    short, nowhere = replace(fine, from_account_id=1, to_account_id=9, amount=11), replace(fine, to_account_id=99)
+    outcomes = store.post_batch(background(), [*link([fine, short, nowhere]), fine])
+    assert outcomes[:3] == [Refused("insufficient_funds", "amount", 1)] * 3
+    assert isinstance(outcomes[3], Posted)
+    assert db.execute("SELECT balance, version FROM accounts WHERE id = 1").fetchall() == [(10, 1)]
 
 
 def test_a_spent_key_decides_before_every_rule(store: PostingRepository, db: psycopg.Connection) -> None:

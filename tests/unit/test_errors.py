@@ -9,7 +9,7 @@ import pytest
 
 from service.api.problem import STATUS, problem
 from service.errors import FieldError, InvalidInput, LedgerdError, MethodNotAllowed, Overloaded, Unauthenticated, taxonomy
-from service.ledger.transfers import _REFUSALS, Refused, refusal
+from service.ledger.refusals import _MESSAGES, refusal
 from service.middleware.environ import REQUEST_ID
 
 
@@ -63,8 +63,14 @@ def test_head_has_no_body() -> None:
     assert int(headers["Content-Length"]) > 0
 
 
-@pytest.mark.parametrize(("code", "field"), sorted(_REFUSALS))
+@pytest.mark.parametrize(("code", "field"), sorted(_MESSAGES))
 def test_every_refusal_is_an_error_of_the_taxonomy(code: str, field: str) -> None:
     """And names its field."""
-    error = refusal(Refused(code, field))
+    error = refusal(code, field)
     assert (error.code, error.fields[0].field) == (code, field)
+
+
+def test_a_refusal_among_several_names_the_one() -> None:
+    """By its number, from 0 on, in the field and in words."""
+    error = refusal("insufficient_funds", "amount", 2)
+    assert (error.fields[0].field, error.message[:14]) == ("transfers[2].amount", "transfers[2]: ")
