@@ -16,6 +16,7 @@ from service.concurrency.spawn import Tasks
 from service.config import Config
 from service.database import Database
 from service.ledger.principal import Principal
+from service.ledger.together import LANES
 from service.limits.bucket import Limit
 from service.limits.file import BucketFile
 from service.limits.limiter import Limiter
@@ -70,6 +71,8 @@ class Application:
         """Begin to connect to the database, and start the background tasks."""
         self.database.open(self._tasks.spawn)
         self._tasks.spawn("posting lane", self.resources.posting.run_lane)
+        for number in range(1, LANES + 1):
+            self._tasks.spawn(f"user lookups {number}", self.resources.user_lookups.run_lane)
         uses = self.resources.authenticator.uses
         self._tasks.spawn("key uses", lambda ctx: uses.run(ctx, self.resources.key_repository))
         self._tasks.spawn("metrics", self.telemetry.metrics.run)
@@ -88,6 +91,7 @@ class Application:
         """Post what waits, join the tasks, close all connections; returns what did not end within `timeout_s` in all."""
         end = monotonic() + timeout_s
         self.resources.posting.close()
+        self.resources.user_lookups.close()
         left = self._tasks.stop(timeout_s)
         left += self.database.close(max(end - monotonic(), 0.0))
         self._limiter.close()
@@ -101,6 +105,7 @@ class Application:
         metrics = self.telemetry.metrics
         self.telemetry.watch(queue=self.resources.posting.statistics, tasks=self._tasks.statuses)
         metrics.watch_pool("primary", self.database.pool.statistics)
+        metrics.watch_hedging(self.database.hedging)
         for replica in self.database.replicas.all:
             server = f"replica {replica.name}"
             metrics.watch_pool(server, replica.pool.statistics)

@@ -23,6 +23,7 @@ T = TypeVar("T")
 
 FAILURES, WINDOW_S, OPEN_S = 3, 10.0, 2.0
 WEIGHT = 0.3  # of the newest read in the mean
+ACQUIRE_S = 0.25  # a dead one has no connection to give, and another server may be asked
 MOST_POSITIONS = 256  # of the primary, two a second
 
 
@@ -62,18 +63,20 @@ class Replica:
         self._lock = Lock()
         self._answering = with_cancel(background())  # ends when it is found not to answer, and with it what waits for it
 
-    def read(self, ctx: Context, work: Callable[[PgConnection], T]) -> T:
-        """`work(conn)` on one of its connections. Raises Unavailable when it fails or stops answering, BreakerOpen."""
-        return self.breaker.call(self._read, ctx, work)
+    def read(self, ctx: Context, work: Callable[[PgConnection], T], *, acquire_s: float = ACQUIRE_S) -> T:
+        """`work(conn)` on one of its connections. Raises BreakerOpen, and Unavailable when it fails, stops answering or has no
+        connection within `acquire_s`.
+        """
+        return self.breaker.call(self._read, ctx, work, acquire_s)
 
-    def _read(self, ctx: Context, work: Callable[[PgConnection], T]) -> T:
+    def _read(self, ctx: Context, work: Callable[[PgConnection], T], acquire_s: float) -> T:
         began = monotonic()
         with self._lock:
             answering = self._answering
         with with_cancel(ctx) as bounded:
             forget = answering.on_done(lambda: bounded.cancel(Unavailable("The replica does not answer.")))
             try:
-                with self.pool.connection(bounded) as conn:
+                with self.pool.connection(bounded, within_s=acquire_s) as conn:
                     found = work(conn)
             finally:
                 forget()

@@ -52,6 +52,8 @@ class Instruments:
         self.replica_lag = gauge(
             "replica_lag_seconds", "How far a replica is behind, as the worst worker sees it", "server", of_workers="livemax"
         )
+        self.replica_reads = counter("replica_reads_total", "Reads that were given to a replica first")
+        self.hedged_reads = counter("hedged_reads_total", "Of these, those that were sent to a second server as well")
 
         self.cache_lookups = counter("cache_lookups_total", "Lookups in a cache: hit or miss", "cache", "result")
         self.limiter_refusals = counter("limiter_refusals_total", "Requests that a limiter has refused", "kind")

@@ -13,6 +13,7 @@ from service.app import Application
 from service.concurrency.context import background
 from service.config import Config
 from service.repository.hedging import SHARE
+from service.repository.pool import LONGEST_ACQUIRE_S
 from tests.client import ApiClient
 from tests.conftest import make_key
 from tests.replicas.conftest import Standby
@@ -93,6 +94,17 @@ def test_without_replicas_that_answer_the_primary_does(
     for standby in standbys:
         standby.proxy.refusing = False
     wait_until(lambda: len(application.database.replicas.candidates()) == 2, 20)
+
+
+def test_dead_replicas_are_not_waited_for(api: ApiClient, application: Application, standbys: list[Standby]) -> None:
+    """Nobody can connect to them: the primary answers long before the time in which a connection may become free."""
+    first, _ = pair(api)
+    application.database.hedging._fixed_s = 86_400
+    for standby in standbys:
+        standby.proxy.refusing = True
+        standby.proxy.cut_all()
+    for _ in range(5):
+        assert api.get(f"/api/accounts/{first}", Request_Timeout=str(LONGEST_ACQUIRE_S - 1)).status == 200
 
 
 def test_a_replica_that_falls_silent_is_given_up(api: ApiClient, application: Application, standbys: list[Standby]) -> None:
