@@ -12,6 +12,8 @@ from service import __version__
 from service.api.openapi import document
 from service.commands.arguments import add_command
 from service.commands.database import database, say
+from service.commands.exports import add_export_command
+from service.commands.imports import add_import_command
 from service.commands.keys import add_key_commands
 from service.commands.ledgers import add_ledger_commands
 from service.config import Config
@@ -118,4 +120,6 @@ def _parser() -> argparse.ArgumentParser:
     examining.add_argument("--json", action="store_true", help="print JSON")
     add_key_commands(commands)
     add_ledger_commands(commands)
+    add_import_command(commands)
+    add_export_command(commands)
     return parser

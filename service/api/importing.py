@@ -8,7 +8,7 @@ replayed, and it goes on. A line that is not acceptable, or that a rule refuses,
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -93,7 +93,7 @@ class Import:
     may_debit: Callable[[int], bool] = lambda _account_id: True
     trace_parent: str | None = None
 
-    def run(self, ctx: Context, pieces: Callable[[Context], Iterable[bytes]], bulk: Bulk) -> Iterator[Report]:
+    def run(self, ctx: Context, pieces: Callable[[Context], Iterable[bytes]], bulk: Bulk) -> Generator[Report, None, None]:
         """Import the file that `pieces(ctx)` reads, until that context ends; the report, again after each chunk.
 
         Raises InvalidInput for a file whose first line is wrong, IdempotencyKeyReused for a name that is spent for other
