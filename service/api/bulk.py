@@ -66,7 +66,7 @@ class BulkHandlers:
         key = idempotency_key(call.environ)
         body = load(self._input, read_long(read_raw(call.environ), "transfers", MOST_IN_BULK))
         requests, mode = self._requests(call, body), body["mode"]
-        digest = digest_of(requests, mode)
+        digest = b"" if key is None else digest_of(requests, mode)
         if mode == "atomic":
             requests = _linked(requests, digest)
         once = None if key is None else Once("bulk", key, 0, digest)
