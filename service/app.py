@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from wsgiref.types import StartResponse, WSGIEnvironment
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from service.api import create_flask
 from service.api.hot import hot_routes
+from service.api.kept_user import KeptUser
 from service.api.positions import Positions, carry_positions
 from service.api.problem import problem
 from service.api.routes import body_limits, public_paths
@@ -46,7 +47,8 @@ class Application:
             address_limit=Limit(config.address_rate_limit, config.address_rate_burst),
         )
         metrics = self.telemetry.metrics
-        self._wsgi = chain(
+        observers = self.telemetry.observers()
+        within = chain(
             carry_positions(hot_routes(create_flask(self.routes), self.routes), Positions(self.resources.cursors)),
             public_paths=public_paths(self.routes),
             render=problem,
@@ -60,7 +62,16 @@ class Application:
             on_refusal=metrics.limiter_refused,
             sample=self.telemetry.sample,
             began=metrics.request_began,
-            ended=self.telemetry.observers(),
+            ended=observers,
+        )
+        self._wsgi: WSGIApplication = KeptUser(
+            within,
+            find_principal=self.resources.authenticator.find_kept,
+            find_user=self.resources.user_cache.find_kept,
+            take_key=self._take_of_key,
+            sample=self.telemetry.sample,
+            began=metrics.request_began,
+            ended=observers,
         )
         self._watch()
 
@@ -71,6 +82,7 @@ class Application:
         """Begin to connect to the database, and start the background tasks."""
         self.database.open(self._tasks.spawn)
         self._tasks.spawn("posting lane", self.resources.posting.run_lane)
+        self._tasks.spawn("expiry of holds", self.resources.expiry.run)
         for number in range(1, LANES + 1):
             self._tasks.spawn(f"user lookups {number}", self.resources.user_lookups.run_lane)
         uses = self.resources.authenticator.uses

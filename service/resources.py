@@ -16,6 +16,7 @@ from service.api.imports import ImportHandlers
 from service.api.keys import KeyHandlers
 from service.api.ledgers import LedgerHandlers
 from service.api.metrics import MetricsHandlers
+from service.api.resolving import ResolvingHandlers
 from service.api.routes import Route
 from service.api.search import SearchHandlers
 from service.api.streams import Streams
@@ -27,6 +28,7 @@ from service.ledger.accounts import Accounts
 from service.ledger.authenticator import Authenticator
 from service.ledger.bulk import Bulk
 from service.ledger.entries import Entries
+from service.ledger.expiry import Expiry
 from service.ledger.grants import Defaults
 from service.ledger.keys import Keys
 from service.ledger.ledgers import Ledgers
@@ -77,7 +79,7 @@ class Resources:
         self.user_lookups: Together[UserKey, User] = Together(
             users.find_users, capacity=LOOKUPS_WAITING, longest_s=config.timeout_s
         )
-        user_cache = UserCache(
+        self.user_cache = user_cache = UserCache(
             users, most=config.user_cache, lifetime_s=config.user_cache_ttl_s, look_up=self.user_lookups.find,
             proved_within=database.listener.proved_within, on_lookup=metrics.cache_lookup("users"),
         )
@@ -92,12 +94,15 @@ class Resources:
         self.cursors = cursors = Cursors(lambda ctx: self.key_repository.find_secret(ctx, "cursor"))
         accounts = Accounts(AccountRepository(pool, reader, queries))
         post_group = metrics.counting_group(self.posting.post_group)
-        transfers = Transfers(TransferRepository(pool, reader, queries), metrics.counting(self.posting.post), post_group)
+        transfer_repository = TransferRepository(pool, reader, queries)
+        self.expiry = Expiry(transfer_repository, self.posting.post_group, metrics.holds_expired)
+        transfers = Transfers(transfer_repository, metrics.counting(self.posting.post), post_group)
         resources: list[Handlers] = [
             UserHandlers(Users(users, user_cache), cursors),
             AccountHandlers(accounts, cursors),
             EntryHandlers(Entries(EntryRepository(reader, queries)), accounts, cursors),
             TransferHandlers(transfers, cursors),
+            ResolvingHandlers(transfers, cursors),
             BulkHandlers(bulk, cursors),
             ImportHandlers(bulk, cursors, longest_s=config.import_timeout_s),
             ExportHandlers(transfers, Streams(most=STREAMS_AT_ONCE, longest_s=config.export_timeout_s)),

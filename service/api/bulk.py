@@ -14,10 +14,10 @@ from service.api.cursors import Cursors
 from service.api.long_body import SLICE, read_long
 from service.api.parameters import WRITTEN
 from service.api.positions import HEADER, Positions
+from service.api.posting import IDEMPOTENCY_KEY, idempotency_key
 from service.api.problem import STATUS
 from service.api.routes import Route
 from service.api.schemas import MOST_IN_BULK, BulkInput, BulkItem, load
-from service.api.transfers import IDEMPOTENCY_KEY, idempotency_key
 from service.concurrency.primitives import give_way
 from service.concurrency.semaphore import Semaphore
 from service.errors import FieldError, Forbidden, InvalidInput, Overloaded
@@ -112,6 +112,7 @@ def load_item(schema: BulkItem, item: Any) -> dict[str, Any]:
         raise InvalidInput("Expected an object.", fields=(FieldError("", "expected an object"),))
     values = load(schema, item)
     values["key"] = values.pop("idempotency_key")
+    values["kind"] = "hold" if values.pop("hold") else "transfer"
     return values
 
 

@@ -13,13 +13,14 @@ from service.api.lines import Fault, Line, join_quoted, split_lines
 from service.api.schemas import BulkItem
 from service.errors import FieldError, InvalidInput, MalformedRequest
 
-WHOLE_NUMBERS = ("from_account_id", "to_account_id", "amount", "if_from_version")
+WHOLE_NUMBERS = ("from_account_id", "to_account_id", "amount", "if_from_version", "expires_in_s")
 ACCEPTED = tuple(BulkItem().load_fields)
-PASSED_OVER = frozenset((*COLUMNS, "kind")) - frozenset(ACCEPTED)  # what an export has beside them: how it once went
+PASSED_OVER = frozenset(COLUMNS) - frozenset(ACCEPTED)  # what an export has beside them: how it once went
 REQUIRED = ("from_account_id", "to_account_id", "amount")
 
 _KNOWN = frozenset(ACCEPTED)
 _WHOLE_NUMBER = re.compile(r"-?[0-9]{1,19}", re.ASCII)
+_FLAGS = {"true": True, "false": False}
 _decode = STRICT.decode
 
 
@@ -81,6 +82,8 @@ class Csv:
         for name in WHOLE_NUMBERS:
             if name in given and _WHOLE_NUMBER.fullmatch(given[name]):
                 given[name] = int(given[name])
+        if given.get("hold") in _FLAGS:
+            given["hold"] = _FLAGS[given["hold"]]
         if "metadata" in given:
             with telling_what_is_wrong("metadata of the line"):
                 given["metadata"] = _decode(given["metadata"])

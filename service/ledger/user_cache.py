@@ -7,7 +7,7 @@ ledger, or for the database itself, passes the cache by. Accounts and their bala
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -25,10 +25,11 @@ UserKey = tuple[int, int]  # the ledger's id and the user's
 
 @dataclass(slots=True, eq=False)
 class FoundUser:
-    """A user as it was found. Whoever first shows it leaves the encoded `body` here for the next."""
+    """A user as it was found. Whoever first shows it leaves the encoded `body` here for the next, and its `headers`."""
 
     user: User
     body: bytes | None = None
+    headers: Sequence[tuple[str, str]] = ()
 
 
 class FindUser(Protocol):
@@ -84,6 +85,13 @@ class UserCache:
         else:
             self._kept.keep(key, lookup.found, lookup.begun)
         return lookup.found
+
+    def find_kept(self, key: UserKey) -> FoundUser | None:
+        """The user, if it is kept."""
+        kept = self._kept.find(key) if self._is_on else None
+        if kept is not None:
+            self._on_lookup(True)
+        return kept
 
     def changed(self, key: UserKey, written: Written[User] | None, begun: Begun) -> None:
         """A change that had `begun` has ended: with what it has written, or (None) nobody knows how."""

@@ -25,12 +25,7 @@ def observation(began: Callable[[], None], ended: Sequence[Ended]) -> Middleware
     def layer(app: WSGIApplication) -> WSGIApplication:
         def with_observation(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
             def end(sent: int) -> None:
-                duration_s, status = monotonic() - began_at, environ[ANSWER_STATUS]
-                for told in ended:
-                    try:
-                        told(environ, status, duration_s, sent)
-                    except Exception:
-                        log.exception("a request could not be observed")
+                tell(ended, environ, environ[ANSWER_STATUS], monotonic() - began_at, sent)
 
             began()
             began_at = monotonic()
@@ -47,6 +42,15 @@ def observation(began: Callable[[], None], ended: Sequence[Ended]) -> Middleware
         return with_observation
 
     return layer
+
+
+def tell(ended: Sequence[Ended], environ: WSGIEnvironment, status: int, duration_s: float, sent: int) -> None:
+    """Tell each of `ended` of an answer, whatever the others do."""
+    for told in ended:
+        try:
+            told(environ, status, duration_s, sent)
+        except Exception:
+            log.exception("a request could not be observed")
 
 
 class _Observed:

@@ -14,7 +14,7 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from service.errors import RateLimited
 from service.limits.bucket import SECOND_NS, Limit
-from service.middleware.environ import ANSWER_HEADERS, CLIENT_ADDRESS, PRINCIPAL, Middleware
+from service.middleware.environ import ANSWER_HEADERS, CLIENT_ADDRESS, PRINCIPAL, Headers, Middleware
 
 OPEN, REFUSED = "open", "refused"  # the uses of an address that are counted apart
 
@@ -61,8 +61,7 @@ def rate_limit(take_key: Callable[[Any], Taken], callers: Callers, on_refusal: O
                 callers.admit(environ, OPEN)
                 return app(environ, start_response)
             limit, taken, fill_ns = take_key(principal)
-            left, seconds = limit.left(fill_ns), -(-fill_ns // SECOND_NS)
-            environ[ANSWER_HEADERS] += (_policy(limit), ("RateLimit", f'"key";r={left};t={seconds}'))
+            environ[ANSWER_HEADERS] += limit_headers(limit, fill_ns)
             if not taken:
                 on_refusal("key")
                 raise RateLimited("This API key has used up its rate limit.", retry_after_s=limit.wait_s(fill_ns))
@@ -71,6 +70,11 @@ def rate_limit(take_key: Callable[[Any], Taken], callers: Callers, on_refusal: O
         return with_rate_limit
 
     return layer
+
+
+def limit_headers(limit: Limit, fill_ns: int) -> Headers:
+    """What an answer says of its key's limit, and of what is left of it where the bucket is full in `fill_ns`."""
+    return [_policy(limit), ("RateLimit", f'"key";r={limit.left(fill_ns)};t={-(-fill_ns // SECOND_NS)}')]
 
 
 @lru_cache(1024)

@@ -16,10 +16,14 @@ def request_id(app: WSGIApplication) -> WSGIApplication:
     """Set `ledgerd.request_id` and the answer's `X-Request-ID`."""
 
     def with_request_id(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        given = environ.get("HTTP_X_REQUEST_ID")
-        chosen = given if given is not None and SANE.fullmatch(given) else new_id(24)
-        environ[REQUEST_ID] = chosen
+        chosen = environ[REQUEST_ID] = choose_id(environ)
         environ[ANSWER_HEADERS].append(("X-Request-ID", chosen))
         return app(environ, start_response)
 
     return with_request_id
+
+
+def choose_id(environ: WSGIEnvironment) -> str:
+    """The client's, or a new one."""
+    given = environ.get("HTTP_X_REQUEST_ID")
+    return given if given is not None and SANE.fullmatch(given) else new_id(24)

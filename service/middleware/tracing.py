@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from service.middleware.environ import ANSWER_HEADERS, TRACE, Middleware
+from service.middleware.environ import ANSWER_HEADERS, TRACE, Headers, Middleware
 from service.middleware.ids import new_id
 
 _PARENT = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})", re.ASCII)
@@ -48,11 +48,8 @@ def tracing(sample: Sample = as_the_parent_says) -> Middleware:
 
     def layer(app: WSGIApplication) -> WSGIApplication:
         def with_tracing(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-            trace = environ[TRACE] = _begin(environ, sample)
-            headers = environ[ANSWER_HEADERS]
-            headers.append(("traceparent", trace.header))
-            if trace.state:
-                headers.append(("tracestate", trace.state))
+            trace = environ[TRACE] = begin_trace(environ, sample)
+            environ[ANSWER_HEADERS] += trace_headers(trace)
             return app(environ, start_response)
 
         return with_tracing
@@ -60,7 +57,13 @@ def tracing(sample: Sample = as_the_parent_says) -> Middleware:
     return layer
 
 
-def _begin(environ: WSGIEnvironment, sample: Sample) -> Trace:
+def trace_headers(trace: Trace) -> Headers:
+    """What an answer says of its trace."""
+    return [("traceparent", trace.header), *([("tracestate", trace.state)] if trace.state else [])]
+
+
+def begin_trace(environ: WSGIEnvironment, sample: Sample) -> Trace:
+    """The request's place in its client's trace, or in a new one."""
     given = environ.get("HTTP_TRACEPARENT")
     parent = None if given is None else _PARENT.fullmatch(given)
     if parent is None:

@@ -133,6 +133,17 @@ def test_atomic_is_all(api: ApiClient, accounts: list[int]) -> None:
     assert counts(send(api, *items, mode="atomic", Idempotency_Key="all")) == (0, len(items), 0)
     first, last = (api.get(f"/api/transfers/{reply.json['results'][n]['id']}").json for n in (0, -1))
     assert first["created_at"] == last["created_at"]
+    assert first["linked_id"] == last["linked_id"] == first["id"]
+
+
+def test_holds_are_among_them(api: ApiClient, accounts: list[int]) -> None:
+    """In either mode; one that expires must be a hold."""
+    world, shop, till = accounts
+    items = [item(world, shop, 100), item(shop, till, 60, hold=True, expires_in_s=60), item(shop, till, 60)]
+    assert counts(send(api, *items)) == (2, 0, 1)
+    assert counts(send(api, item(shop, till, 40, hold=True), mode="atomic")) == (1, 0, 0)
+    assert api.get(f"/api/accounts/{shop}").json["held"] == 100
+    assert send(api, item(shop, till, 1, expires_in_s=60)).fields == ["transfers[0].expires_in_s"]
 
 
 def test_atomic_is_none(api: ApiClient, accounts: list[int]) -> None:

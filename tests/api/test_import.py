@@ -153,6 +153,15 @@ BAD_LINES: list[tuple[bytes, str, str]] = [
 ]
 
 
+def test_lines_may_be_holds(api: ApiClient, accounts: list[int]) -> None:
+    """In either form."""
+    world, shop, _ = accounts
+    assert report(send(api, line(world, shop, 5, hold=True)))["posted"] == 1
+    body = f"{HEADER},hold,expires_in_s\n{world},{shop},7,true,60\n{world},{shop},9,false,\n{world},{shop},9,yes,"
+    assert refused(send(api, body, CSV, name="csv")) == [(4, "invalid_input", "hold")]
+    assert api.get(f"/api/accounts/{world}").json["held"] == 12
+
+
 def test_only_transfers_of_an_export_become_transfers(api: ApiClient, accounts: list[int]) -> None:
     """A capture, say, would move money a second time."""
     world, shop, _ = accounts
