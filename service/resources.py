@@ -104,7 +104,7 @@ class Resources:
             TransferHandlers(transfers, cursors),
             ResolvingHandlers(transfers, cursors),
             BulkHandlers(bulk, cursors),
-            ImportHandlers(bulk, cursors, longest_s=config.import_timeout_s),
+            ImportHandlers(bulk, cursors, longest_s=config.import_timeout_s, draining=draining),
             ExportHandlers(transfers, Streams(most=STREAMS_AT_ONCE, longest_s=config.export_timeout_s)),
             SearchHandlers(Search(SearchRepository(reader, queries), config.search_timeout_s)),
             LedgerHandlers(Ledgers(LedgerRepository(pool, queries)), cursors),

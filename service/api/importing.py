@@ -15,6 +15,7 @@ from typing import Any
 from service.api.bulk import load_item
 from service.api.line_forms import Form
 from service.api.lines import Fault, Line, in_chunks
+from service.api.long_body import SLICE
 from service.api.schemas import BulkItem
 from service.concurrency.context import Context
 from service.concurrency.pipeline import Pipeline
@@ -118,10 +119,11 @@ class Import:
 
     def _check(self, lines: list[Line]) -> Chunk:
         """A chunk of what the lines ask for."""
-        give_way()
         requests, numbers, refusals = [], [], []
         digest = hashlib.sha256(self.form.digested)
-        for number, text in lines:
+        for place, (number, text) in enumerate(lines):
+            if place % SLICE == 0:
+                give_way()
             digest.update(b"\n" + (text if isinstance(text, bytes) else text.encode()))
             try:
                 request = self._request(text)

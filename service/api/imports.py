@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable
+from contextlib import closing
 from functools import partial
 from wsgiref.types import WSGIEnvironment
 
@@ -18,7 +19,7 @@ from service.api.positions import HEADER, Positions
 from service.api.routes import Media, Parameter, Route
 from service.concurrency.context import Context, background, with_timeout
 from service.concurrency.semaphore import Semaphore
-from service.errors import FieldError, InvalidInput, MalformedRequest, Overloaded, UnsupportedMediaType
+from service.errors import FieldError, InvalidInput, MalformedRequest, OutcomeUnknown, Overloaded, UnsupportedMediaType
 from service.ledger.bulk import Bulk
 from service.middleware.deadline import end_with_client
 from service.middleware.environ import END_INPUT
@@ -27,6 +28,7 @@ AT_ONCE = 2  # imports in a process
 PIECE = 64 * 1024  # bytes
 MOST_NAME = 200  # characters
 TYPES = {"application/x-ndjson": "ndjson", "text/csv": "csv"}
+_STOPPING = "The service is stopping. What was posted stays; the same import under the same name goes on."
 _FORMAT = Parameter("format", "the form of the body; without it `Content-Type` says it", {"type": "string", "enum": [*FORMS]})
 _NAME = Parameter(
     "name", "the import's own, once for ever: the same file under it again goes on where it was broken off",
@@ -37,8 +39,9 @@ _NAME = Parameter(
 class ImportHandlers:
     """The handler, with what it needs."""
 
-    def __init__(self, bulk: Bulk, cursors: Cursors, *, longest_s: float) -> None:
+    def __init__(self, bulk: Bulk, cursors: Cursors, *, longest_s: float, draining: Callable[[], bool]) -> None:
         self._bulk = bulk
+        self._draining = draining
         self._positions = Positions(cursors)
         self._longest_s = longest_s
         self._free = Semaphore(AT_ONCE)
@@ -70,8 +73,10 @@ class ImportHandlers:
                     trace_parent=call.trace_parent,
                 )
                 report = Report(name)
-                for report in work.run(ctx, partial(_pieces, environ=call.environ), self._bulk):  # noqa: B007  # the last one counts
-                    pass
+                with closing(work.run(ctx, partial(_pieces, environ=call.environ), self._bulk)) as reports:
+                    for report in reports:  # noqa: B007  # the last one counts
+                        if self._draining():
+                            raise OutcomeUnknown(_STOPPING)
                 headers = {HEADER: self._positions.tell(call, report.position, ctx)} if report.position else {}
                 return Answer(report.shown(), 200, **headers)
         finally:

@@ -161,6 +161,8 @@ def telling_what_was_done() -> Iterator[Done]:
         raise
     except LedgerdError as error:
         if done.count and (error.retryable or isinstance(error, Internal)):
+            if isinstance(error, Internal):
+                log.exception("after %d transfers of many a fault ended them", done.count)
             raise OutcomeUnknown(_UNKNOWN) from error
         raise
 

@@ -260,6 +260,19 @@ def test_a_key_debits_its_own_accounts_alone(api: ApiClient, application: Applic
     assert reply.json["posted"] == 2
 
 
+def test_a_server_that_stops_ends_an_import(application: Application, api: ApiClient, accounts: list[int]) -> None:
+    """After a whole chunk; it is another server that goes on."""
+    lines = "\n".join(line(*accounts[:2]) for _ in range(10 * MOST_IN_A_CHUNK))
+    application.drain()
+    reply = send(api, lines)
+    assert (reply.status, reply.code) == (504, "outcome_unknown")
+    posted = api.get(f"/api/accounts/{accounts[1]}").json["version"]
+    assert posted % MOST_IN_A_CHUNK == 0
+    assert 0 < posted < 10 * MOST_IN_A_CHUNK
+    application._draining = False
+    assert report(send(api, lines))["replayed"] == posted
+
+
 def test_more_imports_than_fit_are_told_so(application: Application, api: ApiClient, accounts: list[int]) -> None:
     """At once, and places come free again, also after a file that was refused."""
     (handlers,) = {route.handler.__self__ for route in application.routes if route.path == "/api/transfers/import"}
