@@ -13,8 +13,8 @@ from typing import Any, BinaryIO
 from service.api.export import BATCH, TYPES, export
 from service.api.filters import read_wanted
 from service.commands import arguments
-from service.commands.arguments import add_command
-from service.commands.database import database, say
+from service.commands.command import add_command, say
+from service.commands.database import database
 from service.commands.imports import INTERRUPTED
 from service.commands.progress import Progress
 from service.concurrency.context import background, with_cancel
@@ -48,7 +48,7 @@ def _export(options: argparse.Namespace) -> int:
     given = {name: value for name in _FILTERS if (value := getattr(options, f"wanted_{name}")) is not None}
     wanted = read_wanted(given)
     form = options.format or ("csv" if (options.output or "").lower().endswith(".csv") else "ndjson")
-    progress = Progress("bytes")
+    progress = Progress(lambda: 0, sys.stderr, things="lines")
     try:
         with (
             database(Config.from_env(os.environ)) as url, open_files(url, options.ledger) as files,
@@ -87,12 +87,10 @@ def _write_file(path: Path, pieces: Iterable[bytes], progress: Progress) -> None
 
 
 def _write(file: BinaryIO, pieces: Iterable[bytes], progress: Progress) -> None:
-    written = 0
     try:
         for piece in pieces:
             file.write(piece)
-            written += len(piece)
-            progress.tell(written)
+            progress.add(piece.count(b"\n"), len(piece))
         file.flush()
     finally:
-        progress.end()
+        progress.clear()

@@ -17,8 +17,8 @@ from service.api.importing import Import, Report
 from service.api.imports import MOST_NAME, PIECE
 from service.api.line_forms import FORMS
 from service.commands import arguments
-from service.commands.arguments import add_command
-from service.commands.database import database, say
+from service.commands.command import add_command, say
+from service.commands.database import database
 from service.commands.progress import Progress
 from service.commands.tables import print_rows
 from service.concurrency.context import Context, background, with_cancel
@@ -66,15 +66,17 @@ def _import(options: argparse.Namespace) -> int:
     try:
         with _opened(options.file) as (file, size), database(Config.from_env(os.environ)) as url:
             migrate(url, sql_folder(), lambda _: None)
-            progress = Progress("lines", all_bytes=size)
+            progress = Progress(lambda: size, sys.stderr, things="lines")
             with open_files(url, options.ledger) as files, with_cancel(background()) as ctx:
                 work = Import(ledger_id=files.ledger.id, name=name, form=FORMS[form]())
                 with closing(work.run(ctx, lambda inner: _pieces(inner, file, progress), files.bulk)) as reports:
                     try:
+                        done = 0
                         for report in reports:
-                            progress.tell(report.lines)
+                            progress.add(report.lines - done, 0)
+                            done = report.lines
                     finally:
-                        progress.end()
+                        progress.clear()
     except KeyboardInterrupt:
         say(f"interrupted after {report.lines} lines; the same command does the rest, and posts nothing twice")
         return INTERRUPTED
@@ -108,7 +110,7 @@ def _pieces(ctx: Context, file: int, progress: Progress) -> Generator[bytes, Non
         piece = os.read(file, PIECE)
         if not piece:
             return
-        progress.read_bytes += len(piece)
+        progress.add(0, len(piece))
         yield piece
 
 

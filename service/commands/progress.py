@@ -1,39 +1,57 @@
-"""A line on a terminal that tells how far something is. Where standard error is none, nothing is told."""
+"""A bar on a terminal, for work that takes longer than one would wait without a word."""
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Callable
 from typing import TextIO
 
-from service.concurrency.primitives import monotonic
+from service.concurrency.primitives import Lock, monotonic
 
+QUIET_S = 2.0
 EVERY_S = 0.2
+_WIDTH = 30
 
 
 class Progress:
-    """How many `things` are done, how many a second, and how much of all bytes has been read, where that number is known."""
+    """What is done of `total()` bytes, which may still grow; 0: nobody knows. `things` is what is counted beside them.
 
-    def __init__(self, things: str, *, all_bytes: int = 0, out: TextIO | None = None) -> None:
-        self._out = out or sys.stderr
-        self._is_shown = self._out.isatty()
+    Nothing is written before QUIET_S, or but to a terminal.
+    """
+
+    def __init__(
+        self, total: Callable[[], int], out: TextIO, clock: Callable[[], float] = monotonic, *, things: str = "files"
+    ) -> None:
+        self._total = total
         self._things = things
-        self._all_bytes = all_bytes
-        self._began_at = self._told_at = monotonic()
-        self.read_bytes = 0
+        self._out = out if out.isatty() else None
+        self._clock = clock
+        self._due = clock() + QUIET_S
+        self._shown = False
+        self._count = self._bytes = 0
+        self._lock = Lock()
 
-    def tell(self, done: int) -> None:
-        """`done` are done; told a few times a second at most."""
-        now = monotonic()
-        if not self._is_shown or now - self._told_at < EVERY_S:
+    def add(self, count: int, size: int) -> None:
+        """Count `count` things and `size` bytes more. For any thread."""
+        if self._out is None:
             return
-        self._told_at = now
-        part = f", {min(100, 100 * self.read_bytes // self._all_bytes)}% read" if self._all_bytes else ""
-        rate = done / (now - self._began_at)
-        self._out.write(f"\r\x1b[K{done:,} {self._things}, {rate:,.0f}/s{part}")
-        self._out.flush()
+        with self._lock:
+            self._count += count
+            self._bytes += size
+            if self._clock() >= self._due:
+                self._due = self._clock() + EVERY_S
+                self._shown = True
+                self._draw(self._out)
 
-    def end(self) -> None:
-        """Take the line away."""
-        if self._is_shown:
+    def clear(self) -> None:
+        """Take the bar away."""
+        if self._shown and self._out is not None:
             self._out.write("\r\x1b[K")
             self._out.flush()
+
+    def _draw(self, out: TextIO) -> None:
+        bar = ""
+        if total := self._total():
+            share = min(self._bytes / total, 1.0)
+            bar = f"[{'#' * int(share * _WIDTH):{_WIDTH}}] {share:4.0%} "
+        out.write(f"\r\x1b[K{bar}{self._count} {self._things}, {self._bytes / 1e6:.0f} MB")
+        out.flush()

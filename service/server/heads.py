@@ -1,12 +1,12 @@
 """Heads that repeat: a client sends the same fields again and again, so what they mean is remembered.
 
-Only a head whose first line is as simple as can be takes this way: that line is read by a pattern, and its fields, byte for
+Only a head whose first line is as simple as can be takes this way: that line is taken apart here, and its fields, byte for
 byte the same as before, mean what the parser (`plain`) made of them then. Everything else goes to the parser.
 """
 
 from __future__ import annotations
 
-import re
+import string
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
@@ -15,7 +15,10 @@ from service.server.plain import Plain, read_head
 
 MOST_KNOWN = 256  # fields; then all are read anew
 MOST_FIELDS = 1024  # bytes
-_LINE = re.compile(rb"(GET|POST|PUT|PATCH|DELETE) (/(?:[A-Za-z0-9_.-][A-Za-z0-9_./-]{0,500})?) HTTP/1\.1\r\n")
+MOST_LINE = 512
+_METHODS = {method.encode(): method for method in ("GET", "POST", "PUT", "PATCH", "DELETE")}
+_IN_A_PATH = (string.ascii_letters + string.digits + "_.-/").encode()
+_END = b" HTTP/1.1\r\n"
 _OF_THE_LINE = ("REQUEST_METHOD", "RAW_URI", "PATH_INFO", "QUERY_STRING")
 
 
@@ -28,10 +31,12 @@ class Heads:
 
     def read(self, head: bytes, base: Mapping[str, Any]) -> Plain | None:
         """As `plain.read_head`."""
-        line = _LINE.match(head)
-        if line is None:
+        end = head.find(_END, 0, MOST_LINE)
+        name, _, target = head[: max(end, 0)].partition(b" ")
+        method = _METHODS.get(name)
+        if method is None or target.translate(None, _IN_A_PATH) or not target.startswith(b"/") or target.startswith(b"//"):
             return read_head(head, base, self._schemes)
-        fields = head[line.end() :]
+        fields = head[end + len(_END) :]
         known = self._known.get(fields)
         if known is None:
             known = read_head(head, {}, self._schemes)
@@ -40,7 +45,7 @@ class Heads:
             for key in _OF_THE_LINE:
                 del known.environ[key]
             self._keep(fields, known)
-        method, path = line[1].decode(), line[2].decode()
+        path = target.decode()
         environ = {
             **base, **known.environ, "REQUEST_METHOD": method, "RAW_URI": path, "PATH_INFO": path, "QUERY_STRING": "",
         }

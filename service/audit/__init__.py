@@ -1,0 +1,1 @@
+"""Proof that nothing was changed behind ledgerd's back: digests of files."""
