@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Iterable
 from contextlib import closing, suppress
@@ -49,6 +50,7 @@ def _export(options: argparse.Namespace) -> int:
     wanted = read_wanted(given)
     form = options.format or ("csv" if (options.output or "").lower().endswith(".csv") else "ndjson")
     progress = Progress(lambda: 0, sys.stderr, things="lines")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as by Ctrl-C: nothing half written stays
     try:
         with (
             database(Config.from_env(os.environ)) as url, open_files(url, options.ledger) as files,

@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import select
+import signal
 import stat
 import sys
 from collections.abc import Generator, Iterator
@@ -63,6 +64,7 @@ def _import(options: argparse.Namespace) -> int:
     if form is None or problems:
         raise ConfigurationError(*problems)
     report = Report(name)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # it ends as by Ctrl-C
     try:
         with _opened(options.file) as (file, size), database(Config.from_env(os.environ)) as url:
             migrate(url, sql_folder(), lambda _: None)

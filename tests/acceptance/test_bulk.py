@@ -12,6 +12,7 @@ import pytest
 from service.api.schemas import MOST_IN_BULK
 from service.ledger.bulk import MOST_IN_A_CHUNK
 from tests.client import HttpClient
+from tests.invariants import check_invariants
 from tests.serving import Serve, wait_until
 
 PATH = "/api/transfers/bulk"
@@ -101,4 +102,4 @@ def test_a_client_that_leaves_can_come_back(served: Serve, key: str, database_ur
         sock.sendall(whole)
         status, again = answer(sock)
     assert (status, again["refused"], len(again["results"])) == (200, 0, MOST_IN_BULK)
-    assert posted(database_url) == MOST_IN_BULK
+    assert check_invariants(database_url) == MOST_IN_BULK

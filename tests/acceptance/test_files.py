@@ -117,8 +117,11 @@ def test_what_is_exported_can_be_imported(database_url: str, tmp_path: Path, db:
     assert [json.loads(line)["amount"] for line in one.stdout.splitlines()] == [30, 30]
 
 
-def test_an_import_that_is_interrupted_goes_on(database_url: str, tmp_path: Path, db: psycopg.Connection) -> None:
-    """Ctrl-C ends it though its input is silent, and it says so; the same again does the rest."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_import_that_is_interrupted_goes_on(
+    database_url: str, tmp_path: Path, db: psycopg.Connection, number: signal.Signals
+) -> None:
+    """Ctrl-C, or a stop, ends it though its input is silent, and it says so; the same again does the rest."""
     lines = [f'{{"from_account_id": 1, "to_account_id": 2, "amount": {n + 1}}}\n' for n in range(3 * MOST_IN_A_CHUNK)]
     command = [*LEDGERD, "import", "-", "--ledger", "main", "--name", "n", "--format", "ndjson"]
     process = subprocess.Popen(
@@ -129,7 +132,7 @@ def test_an_import_that_is_interrupted_goes_on(database_url: str, tmp_path: Path
     process.stdin.write("".join(lines[: 2 * MOST_IN_A_CHUNK + 1]))
     process.stdin.flush()
     wait_until(lambda: count(db) == 2 * MOST_IN_A_CHUNK, 30)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     out, err = process.communicate(timeout=30)
     assert (process.returncode, out) == (INTERRUPTED, "")
     assert "the same command does the rest" in err
