@@ -10,7 +10,7 @@ from service.api.hot import hot_routes
 from service.api.kept_user import KeptUser
 from service.api.positions import Positions, carry_positions
 from service.api.problem import problem
-from service.api.routes import public_paths
+from service.api.routes import body_limits, public_paths
 from service.concurrency.context import background, with_timeout
 from service.concurrency.primitives import monotonic
 from service.concurrency.spawn import Tasks
@@ -54,6 +54,7 @@ class Application:
             render=problem,
             authenticate=self.resources.authenticator.authenticate,
             longest_s=config.timeout_s,
+            body_limits=body_limits(self.routes),
             cors_origins=config.cors_origins,
             trusted_proxies=config.trusted_proxies,
             take_key=self._take_of_key,

@@ -131,9 +131,13 @@ def _parser(alone: str) -> argparse.ArgumentParser:
     examining.add_argument("--json", action="store_true", help="print JSON")
     add_digest_command(commands)
     if alone != "digest":
+        from service.commands.exports import add_export_command
+        from service.commands.imports import add_import_command
         from service.commands.keys import add_key_commands
         from service.commands.ledgers import add_ledger_commands
 
         add_key_commands(commands)
         add_ledger_commands(commands)
+        add_import_command(commands)
+        add_export_command(commands)
     return parser

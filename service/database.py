@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
+from service.concurrency.context import background
 from service.concurrency.primitives import monotonic
 from service.config import Config
-from service.errors import ConfigurationError
+from service.errors import ConfigurationError, NotFound
+from service.ledger.bulk import Bulk
 from service.ledger.keys import Keys
-from service.ledger.ledgers import Ledgers
+from service.ledger.ledgers import Ledger, Ledgers
+from service.repository.bulk import BulkRepository
 from service.repository.hedging import Hedging
 from service.repository.keys import KeyRepository
 from service.repository.ledgers import LedgerRepository
@@ -19,7 +23,9 @@ from service.repository.queries import Queries, sql_folder
 from service.repository.reader import Reader
 from service.repository.replica import Replica
 from service.repository.replicas import Replicas
+from service.repository.transfers import TransferRepository
 
+STATEMENT_TIMEOUT_S = 30.0  # of commands
 CLOSE_AT_LEAST_S = 1.0  # pools get so long to close, even where the tasks have used up the time
 
 
@@ -81,9 +87,30 @@ def open_ledgers(database_url: str) -> Iterator[Ledgers]:
         yield Ledgers(LedgerRepository(pool, Queries(sql_folder() / "queries")))
 
 
+@dataclass(frozen=True, slots=True)
+class Files:
+    """What commands that read or write files of transfers use of a ledger."""
+
+    ledger: Ledger
+    bulk: Bulk
+    transfers: TransferRepository
+
+
+@contextmanager
+def open_files(database_url: str, ledger: str) -> Iterator[Files]:
+    """For the ledger of that name, likewise. Raises NotFound."""
+    with _open_pool(database_url) as pool:
+        queries = Queries(sql_folder() / "queries")
+        found = LedgerRepository(pool, queries).find_ledger_named(background(), ledger)
+        if found is None:
+            raise NotFound(f"There is no ledger {ledger!r}; `ledgerd ledger list` shows those that there are.")
+        bulk = Bulk(BulkRepository(pool, queries), longest_s=STATEMENT_TIMEOUT_S)
+        yield Files(found, bulk, TransferRepository(pool, Reader(pool, queries), queries))
+
+
 @contextmanager
 def _open_pool(database_url: str) -> Iterator[Pool]:
-    pool = Pool(database_url, max_open=1, min_idle=0, max_lifetime_s=300, max_idle_s=300, timeout_s=30)
+    pool = Pool(database_url, max_open=1, min_idle=0, max_lifetime_s=300, max_idle_s=300, timeout_s=STATEMENT_TIMEOUT_S)
     pool.open()
     try:
         yield pool

@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from service.api.accounts import AccountHandlers
+from service.api.bulk import BulkHandlers
 from service.api.cursors import Cursors
 from service.api.document import DocumentHandlers
 from service.api.entries import EntryHandlers
 from service.api.export import ExportHandlers
 from service.api.health import HealthHandlers
+from service.api.imports import ImportHandlers
 from service.api.keys import KeyHandlers
 from service.api.ledgers import LedgerHandlers
 from service.api.metrics import MetricsHandlers
@@ -24,6 +26,7 @@ from service.config import Config
 from service.database import Database
 from service.ledger.accounts import Accounts
 from service.ledger.authenticator import Authenticator
+from service.ledger.bulk import Bulk
 from service.ledger.entries import Entries
 from service.ledger.expiry import Expiry
 from service.ledger.grants import Defaults
@@ -37,6 +40,7 @@ from service.ledger.user import User
 from service.ledger.user_cache import UserCache, UserKey
 from service.ledger.users import Users
 from service.repository.accounts import AccountRepository
+from service.repository.bulk import BulkRepository
 from service.repository.entries import EntryRepository
 from service.repository.health import HealthRepository
 from service.repository.keys import KeyRepository
@@ -85,6 +89,7 @@ class Resources:
             PostingRepository(pool, queries),
             capacity=config.posting_queue, longest_s=config.timeout_s, on_batch=telemetry.batch_ended,
         )
+        bulk = Bulk(BulkRepository(pool, queries), longest_s=config.timeout_s, on_chunk=metrics.chunk_posted)
         self.health = HealthRepository(pool, queries, find_migrations(sql_folder() / "migrations"))
         self.cursors = cursors = Cursors(lambda ctx: self.key_repository.find_secret(ctx, "cursor"))
         accounts = Accounts(AccountRepository(pool, reader, queries))
@@ -98,6 +103,8 @@ class Resources:
             EntryHandlers(Entries(EntryRepository(reader, queries)), accounts, cursors),
             TransferHandlers(transfers, cursors),
             ResolvingHandlers(transfers, cursors),
+            BulkHandlers(bulk, cursors),
+            ImportHandlers(bulk, cursors, longest_s=config.import_timeout_s, draining=draining),
             ExportHandlers(transfers, Streams(most=STREAMS_AT_ONCE, longest_s=config.export_timeout_s)),
             SearchHandlers(Search(SearchRepository(reader, queries), config.search_timeout_s)),
             LedgerHandlers(Ledgers(LedgerRepository(pool, queries)), cursors),

@@ -23,6 +23,7 @@ def check_invariants(database_url: str) -> int:
         assert rows(conn, _WRONG_RESOLUTIONS) == []
         assert rows(conn, _WRONG_LINKS) == []
         assert rows(conn, _KEYS_IN_DOUBT) == []
+        assert rows(conn, _CHUNKS_IN_DOUBT) == []
         return int(rows(conn, "SELECT count(*) FROM transfers")[0][0])
 
 
@@ -36,6 +37,11 @@ _KEYS_IN_DOUBT = """
     UNION ALL
     SELECT k.transfer_id FROM idempotency_keys k LEFT JOIN transfers t ON t.ledger_id = k.ledger_id AND t.id = k.transfer_id
     WHERE k.transfer_id IS NOT NULL AND t.id IS NULL
+"""
+_CHUNKS_IN_DOUBT = """
+    SELECT c.name, c.chunk FROM bulk_chunks c, unnest(c.transfer_ids) WITH ORDINALITY AS made (id, n)
+    LEFT JOIN transfers t ON t.ledger_id = c.ledger_id AND t.id = made.id
+    WHERE (made.id IS NULL) = (c.refusals IS NULL OR c.refusals[made.n] IS NULL) OR (made.id IS NOT NULL AND t.id IS NULL)
 """
 _MOVED = "CASE WHEN kind IN ('transfer', 'capture', 'reversal') THEN amount ELSE 0 END"
 _ENTRIES = f"""

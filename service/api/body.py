@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from wsgiref.types import WSGIEnvironment
 
@@ -21,30 +23,52 @@ def read_object(environ: WSGIEnvironment) -> dict[str, Any]:
 
     Raises UnsupportedMediaType, MalformedRequest for what is not one JSON object, InvalidInput for a member given twice.
     """
+    raw = read_raw(environ)
+    _check_depth(raw)
+    with telling_what_is_wrong():
+        value = _from_json(raw.decode("utf-8"))
+    if not isinstance(value, dict):
+        raise MalformedRequest("The body is not a JSON object.")
+    return value
+
+
+def read_raw(environ: WSGIEnvironment) -> bytes:
+    """The bytes of the request's body, which says that it is JSON. Raises as `read_object`."""
     media_type = environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
         raise UnsupportedMediaType("Send JSON, and say so: `Content-Type: application/json`.")
     length = environ.get("CONTENT_LENGTH")
-    try:
+    with telling_of_chunks():
         raw: bytes = environ["wsgi.input"].read(int(length)) if length else _read_chunks(environ)
-    except LedgerdError:
-        raise
-    except Exception as exc:  # a server tells chunks that are none by an error of its own
-        raise MalformedRequest("The body cannot be read: its chunks are malformed, or it was cut off.") from exc
     if length and len(raw) < int(length):
         raise MalformedRequest("The body ends before its Content-Length: it was cut off.")
     if not raw.strip():
         raise MalformedRequest("The body is empty; expected a JSON object.")
-    _check_depth(raw)
+    return raw
+
+
+@contextmanager
+def telling_of_chunks() -> Iterator[None]:
+    """Raise MalformedRequest where a server tells chunks that are none by an error of its own."""
     try:
-        value = _from_json(raw.decode("utf-8"))
+        yield
+    except LedgerdError:
+        raise
+    except Exception as exc:
+        raise MalformedRequest("The body cannot be read: its chunks are malformed, or it was cut off.") from exc
+
+
+@contextmanager
+def telling_what_is_wrong(what: str = "body") -> Iterator[None]:
+    """Raise MalformedRequest for what is no UTF-8, or no JSON."""
+    try:
+        yield
     except UnicodeDecodeError as exc:
-        raise MalformedRequest(f"The body is not UTF-8: byte {exc.start}.") from exc
+        raise MalformedRequest(f"The {what} is not UTF-8: byte {exc.start}.") from exc
+    except RecursionError as exc:
+        raise MalformedRequest(f"The {what} is nested more than {DEEPEST} levels deep.") from exc
     except ValueError as exc:
-        raise MalformedRequest(f"The body is not JSON: {_reason(exc)}.") from exc
-    if not isinstance(value, dict):
-        raise MalformedRequest("The body is not a JSON object.")
-    return value
+        raise MalformedRequest(f"The {what} is not JSON: {_reason(exc)}.") from exc
 
 
 def _reason(error: ValueError) -> str:
@@ -71,7 +95,7 @@ def _check_depth(raw: bytes) -> None:
             raise MalformedRequest(f"The body is nested more than {DEEPEST} levels deep.")
 
 
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) != len(pairs):
         twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
@@ -88,5 +112,5 @@ def _refuse_constant(name: str) -> Any:
     raise _NoNumber(f"{name} is no JSON number")
 
 
-# json.loads would make a decoder a call
-_from_json = json.JSONDecoder(object_pairs_hook=_distinct, parse_constant=_refuse_constant).decode
+STRICT = json.JSONDecoder(object_pairs_hook=distinct, parse_constant=_refuse_constant)  # json.loads would make one a call
+_from_json = STRICT.decode

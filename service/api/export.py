@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 
 from service.api.calls import Answer, Call, parameters, to_json
 from service.api.filters import query_word, read_wanted
@@ -47,19 +47,28 @@ class ExportHandlers:
         """One transfer a line: read, turned into text and sent at the same time; no more of it is kept than some batches."""
         given = parameters(call, "format", *(parameter.name for parameter in WANTED))
         wanted, form = read_wanted(given), query_word(given, "format", *TYPES) or "ndjson"
-        encode = _as_csv if form == "csv" else _as_ndjson
         ledger_id = call.ledger_id
 
         def pieces(ctx: Context) -> Generator[bytes, None, None]:
-            with Pipeline(ctx, capacity=AHEAD, name="export") as line:
-                batches = line.generate(self._transfers.export(line.ctx, ledger_id, wanted, batch=BATCH))
-                texts = line.results(line.stage(batches, encode))
-                yield (_HEADER if form == "csv" else b"") + next(texts, b"")
-                yield from texts
+            return export(ctx, lambda inner: self._transfers.export(inner, ledger_id, wanted, batch=BATCH), form)
 
         return self._streams.answer(
             call, pieces, Content_Type=TYPES[form], Content_Disposition=f'attachment; filename="transfers.{form}"'
         )
+
+
+def export(
+    ctx: Context, batches: Callable[[Context], Iterable[Sequence[Transfer]]], form: str
+) -> Generator[bytes, None, None]:
+    """The pieces of a file of the transfers that `batches(ctx)` has; `form` is one of TYPES.
+
+    They are read, turned into text and taken at the same time; no more of it is kept than some batches.
+    """
+    encode = _as_csv if form == "csv" else _as_ndjson
+    with Pipeline(ctx, capacity=AHEAD, name="export") as line:
+        texts = line.results(line.stage(line.generate(batches(line.ctx)), encode))
+        yield (_HEADER if form == "csv" else b"") + next(texts, b"")
+        yield from texts
 
 
 def _as_ndjson(batch: Sequence[Transfer]) -> bytes:

@@ -19,6 +19,7 @@ from service.ledger.money import ASSET, GREATEST_AMOUNT
 
 MOST_METADATA = 16_384
 DEEPEST_METADATA = 5
+KEY = re.compile(r"[ !#-~]{1,255}")
 WITHOUT_NUL = r"^[^\x00]*$"
 TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2})")
 # for a class of characters: what is white or invisible: controls, spaces, soft hyphens, marks of direction and width
@@ -97,6 +98,18 @@ class Asset(Described[str]):
         raise ValidationError("expected a code and its scale from 0 to 18, such as USD/2, JPY/0 or POINTS/0")
 
 
+class Key(Described[str]):
+    """An idempotency key in JSON: as the header has it, without the quotes around it."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__({"type": "string", "pattern": whole(KEY)}, **options)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        if isinstance(value, str) and KEY.fullmatch(value):
+            return value
+        raise ValidationError("expected 1 to 255 printable ASCII characters, without double quotes")
+
+
 class LedgerName(Text):
     """The name of a ledger."""
 
@@ -159,6 +172,19 @@ class Several(List[Any]):
         if len(set(found)) < len(found):
             raise ValidationError("a value is given more than once")
         return found
+
+
+class Elements(List[Any]):
+    """An array of 1 to `most` elements. Here only their number is looked at: they are checked by the slice."""
+
+    def __init__(self, inner: Any, most: int, **options: Any) -> None:
+        super().__init__(inner, metadata={"minItems": 1, "maxItems": most}, **options)
+        self._most = most
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> list[Any]:
+        if not isinstance(value, list) or not 1 <= len(value) <= self._most:
+            raise ValidationError(f"expected an array of 1 to {self._most} values")
+        return value
 
 
 class Metadata(Described[dict[str, Any]]):

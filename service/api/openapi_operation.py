@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator
 from http import HTTPStatus
 from typing import Any
 
+from marshmallow import Schema
+
 from service.api.openapi_errors import error_responses
 from service.api.parameters import ANSWERED, ASKED, COUNTED, ID, LEDGER_POSITION
 from service.api.routes import Media, Parameter, Route
@@ -45,7 +47,7 @@ def operation(route: Route, routes: Iterable[Route]) -> dict[str, Any]:
         "responses": dict([*_successes(route, dict(_links(route, routes))), *error_responses(route)]),
     }
     if route.body is not None:
-        described["requestBody"] = {"required": True, "content": {"application/json": {"schema": route.body}}}
+        described["requestBody"] = {"required": True, "content": _content(route.body)}
     return described
 
 
@@ -65,13 +67,17 @@ def _successes(route: Route, links: dict[str, Any]) -> Iterator[tuple[int, dict[
     for status, body in route.answers.items():
         headers = {name: of.openapi() for name, of in route.answer_headers.items() if of.only in (None, status)}
         response = {"description": HTTPStatus(status).phrase, "headers": {**{name: name for name in shared}, **headers}}
-        if isinstance(body, Media):
-            response["content"] = {media_type: {"schema": body.schema} for media_type in body.types}
-        elif body is not None:
-            response["content"] = {"application/json": {"schema": body}}
+        if body is not None:
+            response["content"] = _content(body)
         if status == HTTPStatus.CREATED:
             response["links"] = links
         yield status, response
+
+
+def _content(body: Schema | Media) -> dict[str, Any]:
+    if isinstance(body, Media):
+        return {media_type: {"schema": body.schema} for media_type in body.types}
+    return {"application/json": {"schema": body}}
 
 
 def _links(route: Route, routes: Iterable[Route]) -> Iterator[tuple[str, dict[str, Any]]]:

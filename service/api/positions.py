@@ -22,9 +22,9 @@ class Positions:
     def __init__(self, cursors: Cursors) -> None:
         self._cursors = cursors
 
-    def tell(self, call: Call, position: int) -> str:
-        """The header's value for a position of the call's ledger."""
-        return self._cursors.issue(call.ctx, _scope(call.ledger_id), position)
+    def tell(self, call: Call, position: int, ctx: Context | None = None) -> str:
+        """The header's value for a position of the call's ledger; with `ctx` where the call's own may have ended."""
+        return self._cursors.issue(ctx or call.ctx, _scope(call.ledger_id), position)
 
     def read(self, ctx: Context, ledger_id: int, header: str) -> tuple[int, ...]:
         """The positions in a header, with commas between them. Raises InvalidInput for what no write has told."""

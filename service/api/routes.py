@@ -7,7 +7,7 @@ so none of them can forget a route.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from wsgiref.types import WSGIEnvironment
 
@@ -15,6 +15,7 @@ from marshmallow import Schema
 
 from service.api.calls import Answer, Call, read_query
 from service.errors import FieldError, Forbidden, InvalidInput
+from service.middleware.body_limit import MEBIBYTE
 from service.middleware.environ import PRINCIPAL, ROUTE
 
 
@@ -45,10 +46,14 @@ class Header:
         """As the OpenAPI document has it, but for its name."""
         return {"description": self.meaning, "required": self.always, "schema": self.schema}
 
+    def where_there_is_one(self) -> Header:
+        """The same, on an answer that may be without it."""
+        return replace(self, always=False)
+
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """An answer that is no resource but a file or a text: the media types that it may have, and its JSON schema."""
+    """A body that is no resource but a file or a text: the media types that it may have, and its JSON schema."""
 
     types: tuple[str, ...]
     schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "string"})
@@ -59,7 +64,8 @@ class Route:
     """One method of one path.
 
     `path` names its variables as Flask does: `/api/users/<user_id>`. `scope` is what the key must hold, several with spaces
-    between them; None opens the route to those without a key. `body` is the schema of the request's JSON; `answers` has one
+    between them; None opens the route to those without a key. `body` is the schema of the request's JSON, or another form;
+    at most `most_body` bytes of it are read, None: any number, which the handler reads as they come. `answers` has a schema
     for each status that is a success, None where there is no body. `errors` are the codes of the taxonomy that this route
     answers besides those that any may. `variables` describe those of the path that are no ids. `operation` is its name in
     generated clients, if not the handler's.
@@ -71,7 +77,8 @@ class Route:
     scope: str | None
     summary: str
     answers: Mapping[int, Schema | Media | None]
-    body: Schema | None = None
+    body: Schema | Media | None = None
+    most_body: int | None = MEBIBYTE
     variables: tuple[Parameter, ...] = ()
     query: tuple[Parameter, ...] = ()
     headers: tuple[Parameter, ...] = ()
@@ -97,6 +104,11 @@ class Route:
             problems = tuple(FieldError(name, "there is no such parameter here") for name in read_query(environ))
             raise InvalidInput("This path takes no parameters.", fields=problems)
         return self.handler(Call(environ), **variables)
+
+
+def body_limits(routes: Iterable[Route]) -> dict[str, int | None]:
+    """The paths whose bodies have another limit than the usual one, with that limit in bytes."""
+    return {route.path: route.most_body for route in routes if route.most_body != MEBIBYTE}
 
 
 def public_paths(routes: Iterable[Route]) -> frozenset[str]:

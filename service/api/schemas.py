@@ -12,7 +12,20 @@ from marshmallow import RAISE, Schema, ValidationError, missing
 from marshmallow.fields import List, Nested
 
 from service.api.body import MOST_SHOWN
-from service.api.fields import Asset, Choice, Email, Flag, LedgerName, Metadata, Moment, Several, Text, Whole
+from service.api.fields import (
+    Asset,
+    Choice,
+    Elements,
+    Email,
+    Flag,
+    Key,
+    LedgerName,
+    Metadata,
+    Moment,
+    Several,
+    Text,
+    Whole,
+)
 from service.errors import FieldError, InvalidInput
 from service.ledger.grants import GREATEST_BURST, MOST_DEBIT_ACCOUNTS
 from service.ledger.keys import DEFAULT_OVERLAP_S, LONGEST_LIFE_S, LONGEST_OVERLAP_S
@@ -22,6 +35,7 @@ from service.ledger.transfers import LONGEST_HOLD_S, MOST_LINKED
 from service.limits.bucket import MOST_RATE_PER_S
 
 MOST_UNKNOWN = 20
+MOST_IN_BULK = 10_000  # transfers
 
 
 class _Strict(Schema):
@@ -148,6 +162,29 @@ class CaptureInput(ResolutionInput):
     amount = Whole(1, load_default=None, meaning="minor units, as much as is held at most; all of it without this")
 
     example: ClassVar[dict[str, Any]] = {"amount": 1000, "reference": "order 1001"}
+
+
+class BulkItem(TransferInput):
+    """A transfer among others: what POST /api/transfers takes, and a key of its own."""
+
+    idempotency_key = Key(load_default=None, meaning="as the header `Idempotency-Key`, for this transfer alone")
+
+    example: ClassVar[dict[str, Any]] = {"from_account_id": 1, "to_account_id": 3, "amount": 99, "idempotency_key": "order-7"}
+
+
+class BulkInput(_Strict):
+    """The body of POST /api/transfers/bulk."""
+
+    mode = Choice(
+        "independent", "atomic", load_default="independent",
+        meaning="independent: each on its own; atomic: all of them, or none",
+    )
+    transfers = Elements(Nested(BulkItem), MOST_IN_BULK, required=True)
+
+    example: ClassVar[dict[str, Any]] = {
+        "mode": "independent",
+        "transfers": [TransferInput.example, BulkItem.example],
+    }
 
 
 class LedgerInput(_Strict):

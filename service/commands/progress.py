@@ -13,23 +13,29 @@ _WIDTH = 30
 
 
 class Progress:
-    """What is done of `total()` bytes, which may still grow. Nothing is written before QUIET_S, or but to a terminal."""
+    """What is done of `total()` bytes, which may still grow; 0: nobody knows. `things` is what is counted beside them.
 
-    def __init__(self, total: Callable[[], int], out: TextIO, clock: Callable[[], float] = monotonic) -> None:
+    Nothing is written before QUIET_S, or but to a terminal.
+    """
+
+    def __init__(
+        self, total: Callable[[], int], out: TextIO, clock: Callable[[], float] = monotonic, *, things: str = "files"
+    ) -> None:
         self._total = total
+        self._things = things
         self._out = out if out.isatty() else None
         self._clock = clock
         self._due = clock() + QUIET_S
         self._shown = False
-        self._files = self._bytes = 0
+        self._count = self._bytes = 0
         self._lock = Lock()
 
-    def add(self, files: int, size: int) -> None:
-        """Count `files` and `size` bytes more. For any thread."""
+    def add(self, count: int, size: int) -> None:
+        """Count `count` things and `size` bytes more. For any thread."""
         if self._out is None:
             return
         with self._lock:
-            self._files += files
+            self._count += count
             self._bytes += size
             if self._clock() >= self._due:
                 self._due = self._clock() + EVERY_S
@@ -43,7 +49,9 @@ class Progress:
             self._out.flush()
 
     def _draw(self, out: TextIO) -> None:
-        share = min(self._bytes / max(self._total(), 1), 1.0)
-        bar = "#" * int(share * _WIDTH)
-        out.write(f"\r\x1b[K[{bar:{_WIDTH}}] {share:4.0%} {self._files} files, {self._bytes / 1e6:.0f} MB")
+        bar = ""
+        if total := self._total():
+            share = min(self._bytes / total, 1.0)
+            bar = f"[{'#' * int(share * _WIDTH):{_WIDTH}}] {share:4.0%} "
+        out.write(f"\r\x1b[K{bar}{self._count} {self._things}, {self._bytes / 1e6:.0f} MB")
         out.flush()

@@ -21,6 +21,11 @@ monotonic = time.monotonic
 current = threading.get_ident  # a number that no other running thread (or greenlet) has
 
 
+def give_way() -> None:
+    """Let others run that are ready, between two parts of a long computation."""
+    time.sleep(0)
+
+
 class Parking:
     """A place for one waiter to sleep until somebody wakes it, once.
 

@@ -17,14 +17,16 @@ NEEDED = {
     "transfers_id_seq": ("USAGE",),
     "idempotency_keys": ("SELECT", "INSERT"),
     "open_holds": ("SELECT", "INSERT", "DELETE"),
+    "bulk_chunks": ("SELECT", "INSERT"),
     "search_words": ("SELECT", "INSERT", "DELETE"),
     "schema_migrations": ("SELECT",),
     "schema_functions": ("SELECT",),
 }
-FUNCTIONS = ("post_transfers", "entries_before")
+FUNCTIONS = ("post_transfers", "post_bulk", "entries_before")
 GUARDS = {  # trigger -> table: what keeps the log append-only, whoever writes
     "transfers_append_only": "transfers",
     "idempotency_keys_append_only": "idempotency_keys",
+    "bulk_chunks_append_only": "bulk_chunks",
     "accounts_are_kept": "accounts",
 }
 ALWAYS_FIRES = ("O", "A")  # pg_trigger.tgenabled: by default, or even while replicating

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
@@ -12,18 +12,21 @@ from service.middleware.environ import Middleware
 MEBIBYTE = 1 << 20
 
 
-def body_limit(limit_bytes: int = MEBIBYTE) -> Middleware:
-    """Raise PayloadTooLarge for bodies of more than `limit_bytes`."""
+def body_limit(limits: Mapping[str, int | None], usual: int = MEBIBYTE) -> Middleware:
+    """Raise PayloadTooLarge for bodies of more than `usual` bytes; `limits` has other limits by path, None is none."""
 
     def layer(app: WSGIApplication) -> WSGIApplication:
         def with_body_limit(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
             length = environ.get("CONTENT_LENGTH")
             if not length:
                 if "HTTP_TRANSFER_ENCODING" in environ:
-                    environ["wsgi.input"] = _Limited(environ["wsgi.input"], limit_bytes)
+                    if (limit := limits.get(environ["PATH_INFO"], usual)) is not None:
+                        environ["wsgi.input"] = _Limited(environ["wsgi.input"], limit)
                     environ["wsgi.input_terminated"] = True
-            elif int(length) > limit_bytes:
-                raise _too_large(limit_bytes)
+            elif int(length) > usual:
+                limit = limits.get(environ["PATH_INFO"], usual)
+                if limit is not None and int(length) > limit:
+                    raise _too_large(limit)
             return app(environ, start_response)
 
         return with_body_limit

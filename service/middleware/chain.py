@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 from wsgiref.types import WSGIApplication
 
@@ -29,6 +29,7 @@ def chain(
     authenticate: Callable[[Context, str], object],
     public_paths: Collection[str],
     longest_s: float,
+    body_limits: Mapping[str, int | None],
     cors_origins: Collection[str],
     trusted_proxies: Sequence[str],
     take_key: Callable[[Any], Taken],
@@ -50,7 +51,7 @@ def chain(
         recovery(render),
         request_target,
         deadline(longest_s),
-        body_limit(),
+        body_limit(body_limits),
         authentication(authenticate, public_paths, callers),
         rate_limit(take_key, callers, on_refusal),
     ]

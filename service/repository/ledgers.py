@@ -18,6 +18,7 @@ class LedgerRepository:
     def __init__(self, pool: Pool, queries: Queries) -> None:
         self._pool = pool
         self._find = queries.take("find_ledger")
+        self._find_named = queries.take("find_ledger_by_name")
         self._list = queries.take("list_ledgers")
         self._create = queries.take("create_ledger")
 
@@ -25,6 +26,11 @@ class LedgerRepository:
         """The ledger, or None."""
         with self._pool.connection(ctx) as conn, conn.cursor(row_factory=args_row(Ledger)) as cursor:
             return cursor.execute(self._find, {"ledger_id": ledger_id}).fetchone()
+
+    def find_ledger_named(self, ctx: Context, name: str) -> Ledger | None:
+        """The ledger of that name, or None."""
+        with self._pool.connection(ctx) as conn, conn.cursor(row_factory=args_row(Ledger)) as cursor:
+            return cursor.execute(self._find_named, {"name": name}).fetchone()
 
     def list_ledgers(self, ctx: Context, *, after_id: int, limit: int) -> Sequence[Ledger]:
         """A page in id order."""

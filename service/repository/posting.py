@@ -15,12 +15,16 @@ from psycopg import errors as pg
 from psycopg.pq import TransactionStatus
 
 from service.concurrency.context import Context
-from service.ledger.posting import AnswerLost, Contention
+from service.concurrency.primitives import give_way
+from service.ledger.posting import MOST_IN_A_BATCH, AnswerLost, Contention
 from service.ledger.transfers import NOT_POSTED, Outcome, Posted, PostRequest, Refused, Transfer
 from service.repository.pool import Pool
 from service.repository.queries import Queries
 
 _CONTENTION = (pg.DeadlockDetected, pg.SerializationFailure)
+_SPENT_MEANWHILE = ("idempotency_keys_pkey", "bulk_chunks_pkey")  # another lane has just spent a key or a name
+Arguments = dict[str, str | None]
+Row = tuple[Any, ...]
 
 
 class PostingRepository:
@@ -31,32 +35,48 @@ class PostingRepository:
         self._post = queries.take("post_transfers")
 
     def post_batch(self, ctx: Context, requests: Sequence[PostRequest]) -> Sequence[Outcome]:
-        """See the Protocol. One autocommitted statement.
+        """See the Protocol. One autocommitted statement."""
+        return outcomes(requests, call(self._pool, ctx, self._post, encode(requests)))
 
-        The server says that it was not committed by an error on a connection that goes on. Whatever else goes wrong from the
-        sending on, the reading of the answer too, leaves it open.
-        """
-        arguments = encode(requests)
-        with self._pool.connection(ctx) as conn:
-            try:
-                cursor = conn.execute(self._post, arguments, prepare=True)
-            except _CONTENTION as exc:
+
+def call(pool: Pool, ctx: Context, statement: str, arguments: Arguments) -> list[Row]:
+    """The rows that an autocommitted statement which posts transfers answers.
+
+    Raises Contention, AnswerLost and what `Pool.connection` does. The server says that it was not committed by an error on a
+    connection that goes on. Whatever else goes wrong from the sending on, the reading of the answer too, leaves it open.
+    """
+    with pool.connection(ctx) as conn:
+        try:
+            cursor = conn.execute(statement, arguments, prepare=True)
+        except _CONTENTION as exc:
+            raise Contention from exc
+        except pg.UniqueViolation as exc:
+            if exc.diag.constraint_name in _SPENT_MEANWHILE:
                 raise Contention from exc
-            except pg.UniqueViolation as exc:
-                if exc.diag.constraint_name == "idempotency_keys_pkey":  # another lane has just spent one of the keys
-                    raise Contention from exc
-                raise
-            except Exception as exc:
-                if conn.info.transaction_status is not TransactionStatus.IDLE:
-                    raise AnswerLost from exc
-                raise
-            try:
-                return [_outcome(request, row) for request, row in zip(requests, cursor.fetchall(), strict=True)]
-            except Exception as exc:
+            raise
+        except Exception as exc:
+            if conn.info.transaction_status is not TransactionStatus.IDLE:
                 raise AnswerLost from exc
+            raise
+        try:
+            rows = cursor.fetchmany(MOST_IN_A_BATCH)
+            while len(rows) < cursor.rowcount:
+                give_way()
+                rows += cursor.fetchmany(MOST_IN_A_BATCH)
+            return rows
+        except Exception as exc:
+            raise AnswerLost from exc
 
 
-def encode(requests: Sequence[PostRequest]) -> dict[str, str | None]:
+def outcomes(requests: Sequence[PostRequest], rows: Sequence[Row]) -> list[Outcome]:
+    """What `rows` say of `requests`, in order. Raises AnswerLost for what cannot be read: it is committed by now."""
+    try:
+        return [_outcome(request, row) for request, row in zip(requests, rows, strict=True)]
+    except Exception as exc:
+        raise AnswerLost from exc
+
+
+def encode(requests: Sequence[PostRequest]) -> Arguments:
     """The arguments of `post_transfers` for `requests`; what no request uses is None."""
     accounts = sorted({(r.ledger_id, side) for r in requests for side in (r.from_account_id, r.to_account_id)})
     slot = {account: n for n, account in enumerate(accounts, 1)}
@@ -87,7 +107,7 @@ def _is_plain(request: PostRequest) -> bool:
 _PLAIN = dict.fromkeys(("kind", "original_ledgers", "originals", "resolves", "expires_in_s", "group", "dry_run"))
 
 
-def _encode_special(requests: Sequence[PostRequest]) -> dict[str, str | None]:
+def _encode_special(requests: Sequence[PostRequest]) -> Arguments:
     """The arguments that transfers on their own do not use."""
     originals = sorted({(r.ledger_id, r.resolves_id) for r in requests if r.resolves_id is not None})
     slot = {original: n for n, original in enumerate(originals, 1)}
@@ -135,7 +155,7 @@ def _texts(values: Sequence[str | None]) -> str | None:
     return "{" + ",".join(quoted) + "}"
 
 
-def _outcome(request: PostRequest, row: tuple[Any, ...]) -> Outcome:
+def _outcome(request: PostRequest, row: Row) -> Outcome:
     (
         verdict, replayed, transfer_id, asset, from_version, to_version, from_balance, to_balance, created_at,
         from_held, expires_at, linked_id, resolved_by_id, resolved_as, position,

@@ -137,6 +137,11 @@ class Connection:
         with suppress(OSError):
             self.sock.shutdown(socket.SHUT_RDWR)
 
+    def end_input(self) -> None:
+        """No more of the body is wanted: whoever waits for the client finds an end. What was read ahead is still read."""
+        with suppress(OSError):
+            self.sock.shutdown(socket.SHUT_RD)
+
     def end_if_quiet(self) -> None:
         """No more requests are awaited; one that has arrived already can still be read."""
         with suppress(OSError):

@@ -20,7 +20,7 @@ from gunicorn.http.message import HeaderPolicy
 from gunicorn.http.wsgi import base_environ
 from gunicorn.workers.ggevent import GeventWorker
 
-from service.middleware.environ import CLIENT_LEFT
+from service.middleware.environ import CLIENT_LEFT, END_INPUT
 from service.server.answer import Answer
 from service.server.connection import BODY_TIMEOUT_S, SLOWEST_BYTES_PER_S, Connection, Connections, Phase
 from service.server.handed_on import HandedOn
@@ -147,7 +147,8 @@ class RequestLoop(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
                 start_response.__self__.force_close()
             return start_response(status, headers, exc_info)
 
-        environ[CLIENT_LEFT] = environ["gunicorn.socket"].connection.when_client_leaves
+        connection = environ["gunicorn.socket"].connection
+        environ[CLIENT_LEFT], environ[END_INPUT] = connection.when_client_leaves, connection.end_input
         return self.application(environ, start)
 
     def _base_environ(self, listener: Any, conn: Connection, addr: Any) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from wsgiref.types import WSGIEnvironment
@@ -84,6 +85,14 @@ class Metrics(NoMetrics):
             return outcome
 
         return counted
+
+    def chunk_posted(self, outcomes: Sequence[Outcome]) -> None:
+        counted = Counter(
+            ("refused", outcome.code) if isinstance(outcome, Refused) else ("replayed" if outcome.replayed else "posted", "")
+            for outcome in outcomes
+        )
+        for labels, number in counted.items():
+            self._transfers.add(labels, number)
 
     def counting_group(self, post_group: PostGroup) -> PostGroup:
         def counted(ctx: Context, requests: Sequence[PostRequest]) -> Sequence[Outcome]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 from wsgiref.types import WSGIEnvironment
 
@@ -10,7 +10,7 @@ from service.concurrency.breaker import Breaker
 from service.concurrency.context import Context
 from service.concurrency.spawn import TaskStatus
 from service.ledger.posting import BatchReport
-from service.ledger.transfers import Post, PostGroup
+from service.ledger.transfers import Outcome, Post, PostGroup
 
 
 class Queue(Protocol):
@@ -52,6 +52,9 @@ class NoMetrics:
     def counting(self, post: Post) -> Post:
         """`post`, with the outcome of each transfer counted."""
         return post
+
+    def chunk_posted(self, outcomes: Sequence[Outcome]) -> None:
+        """Many transfers were posted at once."""
 
     def counting_group(self, post_group: PostGroup) -> PostGroup:
         """The same of several that are posted together."""

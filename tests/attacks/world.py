@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 from marshmallow import Schema
 
-from service.api.routes import Route
+from service.api.routes import Media, Route
 from service.app import Application
 from service.ledger.scopes import FINE
 from tests.client import ApiClient, Reply
@@ -66,14 +66,17 @@ BODIES: dict[str, Callable[[ApiClient], dict[str, Any]]] = {
     "LinkedInput": lambda client: {"transfers": [BODIES["TransferInput"](client) for _ in range(2)]},
     "CaptureInput": lambda _: {"amount": 3},
     "ResolutionInput": lambda _: {},
+    "BulkInput": lambda client: {
+        "transfers": [{"from_account_id": _account(client), "to_account_id": _account(client), "amount": 1}],
+    },
     "KeyInput": lambda _: {"name": "made", "scopes": ["keys:write"]},
     "RotationInput": lambda _: {},
 }  # fmt: skip
 # A value that finds something in a ledger where `tempt` was called, for each parameter that is no id.
 TEMPTING = {"email": "tempting@example.com", "reference": "tempting", "q": "tempting"}
 # Parameters that choose among what one's own ledger has.
-NEUTRAL = {"limit", "cursor", "from", "to", "direction", "order", "at", "format", "dry_run"}
-REQUIRED = {"q": "tempting"}
+NEUTRAL = {"limit", "cursor", "from", "to", "direction", "order", "at", "format", "name", "dry_run"}
+REQUIRED: dict[str, Callable[[], str]] = {"q": lambda: "tempting", "name": lambda: f"name{next(_numbers)}"}
 # Whose data is whose business: scopes that `operator` alone holds reach every ledger.
 OF_EVERY_LEDGER = {"ledgers:read", "ledgers:write"}
 
@@ -125,18 +128,21 @@ def _factory(name: str) -> tuple[Callable[[ApiClient], Any], str]:
     return FACTORIES[name]
 
 
-def body_for(schema: Schema | None, client: ApiClient) -> dict[str, Any] | None:
-    """A body that the route accepts, None where it takes none."""
+def body_for(schema: Schema | Media | None, client: ApiClient) -> dict[str, Any] | None:
+    """A body that the route accepts, None where it takes none; of a file of lines, one of them."""
     if schema is None:
         return None
+    if isinstance(schema, Media):
+        return BODIES["TransferInput"](client)
     name = type(schema).__name__
     assert name in BODIES, f"say in BODIES of tests/attacks/world.py what a good {name} is"
     return BODIES[name](client)
 
 
-def id_fields(schema: Schema | None) -> dict[str, str]:
+def id_fields(schema: Schema | Media | None) -> dict[str, str]:
     """The members of a body that are ids, each with the variable that names the same kind of thing."""
-    names = [] if schema is None else [name for name in schema.load_fields if name.endswith("_id")]
+    fields = schema.load_fields if isinstance(schema, Schema) else ()
+    names = [name for name in fields if name.endswith("_id")]
     return {name: name.removeprefix("from_").removeprefix("to_") for name in names}
 
 
@@ -148,9 +154,11 @@ def send(
     path = route.path
     for name, value in ids.items():
         path = path.replace(f"<{name}>", value)
-    asked = {p.name: REQUIRED.get(p.name, "") for p in route.query if p.required} | dict(query or {})
+    asked = {p.name: REQUIRED[p.name]() for p in route.query if p.required} | dict(query or {})
     if asked:
         path += "?" + "&".join(f"{name}={value}" for name, value in asked.items())
+    if isinstance(route.body, Media):
+        return client.call(route.method, path, body, Content_Type=route.body.types[0])
     return client.call(route.method, path, body)
 
 

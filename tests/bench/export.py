@@ -58,9 +58,9 @@ def export(database_url: str) -> Exported:
             key = served.wait_ready().key(ledger=LEDGER)
             [worker] = served.workers()
             _take(served.port, key, "?account_id=1")
-            before = _peak_mib(worker)
+            before = peak_mib(worker)
             sent, seconds = _take(served.port, key, "")
-            return Exported(row[0], sent / 2**20, seconds, before, _peak_mib(worker))
+            return Exported(row[0], sent / 2**20, seconds, before, peak_mib(worker))
     finally:
         shutil.rmtree(folder)
 
@@ -77,7 +77,8 @@ def _take(port: int, key: str, query: str) -> tuple[int, float]:
     return int(size), float(seconds)
 
 
-def _peak_mib(pid: int) -> float:
+def peak_mib(pid: int) -> float:
+    """The most memory that a process has had."""
     status = Path(f"/proc/{pid}/status").read_text()
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:")) / 1024
 

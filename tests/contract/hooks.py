@@ -36,7 +36,10 @@ def before_call(context: HookContext, case: Case, kwargs: dict[str, Any]) -> Non
         if isinstance(case.body, dict):
             for leg in (case.body, *_legs(case.body)):
                 _name_accounts_that_exist(leg)
+            _let_the_whole_have_one_key(case.body)
             _let_keys_end_later(case.body)
+    if case.operation.label == "POST /api/transfers/import":
+        _begin_with_names(case)
     if case.path_parameters.get("key_id") == os.environ["SPARED_KEY"]:
         case.path_parameters["key_id"] = "0" * 12  # the key in use shall be neither revoked nor rotated
     if case.operation.label == "PATCH /api/accounts/{account_id}":
@@ -98,9 +101,23 @@ def _name_accounts_that_exist(body: dict[str, Any]) -> None:
 
 
 def _legs(body: dict[str, Any]) -> list[dict[str, Any]]:
-    """The transfers that are linked in a body, if any are."""
+    """The transfers in a body of several."""
     legs = body.get("transfers")
     return [leg for leg in legs if isinstance(leg, dict)] if isinstance(legs, list) else []
+
+
+def _let_the_whole_have_one_key(body: dict[str, Any]) -> None:
+    """What is posted as a whole has no keys in it."""
+    if body.get("mode") == "atomic":
+        for item in _legs(body):
+            item.pop("idempotency_key", None)
+
+
+def _begin_with_names(case: Case) -> None:
+    """Comma-separated values begin with the names of columns; what follows may be anything, and is refused line by line."""
+    case.query.pop("format", None)  # the media type says it
+    if case.media_type == "text/csv" and isinstance(case.body, str):
+        case.body = f"from_account_id,to_account_id,amount\n{case.body}"
 
 
 def _let_keys_end_later(body: dict[str, Any]) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import psycopg
 import pytest
 
+from service.ledger.bulk import Chunk, Once
 from service.ledger.transfers import PostRequest, link
+from service.repository.bulk import BulkRepository
 from service.repository.posting import encode
 from service.repository.queries import Queries, sql_folder
 
 MANY = 20_000
-TABLES = ("accounts", "transfers", "idempotency_keys", "open_holds")
+TABLES = ("accounts", "transfers", "idempotency_keys", "open_holds", "bulk_chunks")
 
 
 @pytest.mark.parametrize("first", [None, "ANALYZE", "VACUUM ANALYZE"])
@@ -62,6 +64,37 @@ def test_plans_for_holds_and_groups_stay_lookups(db: psycopg.Connection, databas
     assert max(read.values()) < 1_000, f"rows read for 50 requests among {MANY}: {read}"
 
 
+@pytest.mark.parametrize("first", [None, "ANALYZE"])
+def test_plans_for_chunks_stay_lookups(db: psycopg.Connection, database_url: str, first: str | None) -> None:
+    """The same of chunks that are posted, and of those that are answered from their record."""
+    queries = Queries(sql_folder() / "queries")
+    query, encode_chunk = queries.take("post_bulk"), BulkRepository(None, queries).encode  # type: ignore[arg-type]
+    for table in TABLES:
+        db.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = off)")
+
+    def post_chunk(conn: psycopg.Connection, name: str, account: int) -> None:
+        requests = [PostRequest(ledger_id=1, from_account_id=account, to_account_id=account + 1, amount=1)] * 10
+        for _ in range(2):
+            arguments = encode_chunk(Chunk(1, requests, Once("bulk", name, 0, b"d" * 32)))
+            assert [row[0] for row in conn.execute(query, arguments, prepare=True).fetchall()] == ["posted"] * 10
+
+    with psycopg.connect(database_url, autocommit=True) as conn:
+        insert_accounts(conn, 30)
+        if first is not None:
+            conn.execute(first)
+        for n in range(12):
+            post_chunk(conn, f"early {n}", n + 1)
+        fill(db)
+
+        before = read_rows(db)
+        for n in range(100, 110):
+            post_chunk(conn, f"late {n}", n)
+        conn.execute("SELECT pg_stat_force_next_flush()")
+        conn.execute("SELECT 1")
+        read = {table: count - before[table] for table, count in read_rows(db).items()}
+    assert max(read.values()) < 1_000, f"rows read for 20 chunks among {MANY}: {read}"
+
+
 def hold_and_capture(conn: psycopg.Connection, query: str, account: int, key: str) -> None:
     """Two holds in a group, posted and replayed, and one of them captured."""
     hold = PostRequest(ledger_id=1, from_account_id=account, to_account_id=account + 1, amount=1, kind="hold", key=key)
@@ -103,6 +136,10 @@ def fill(db: psycopg.Connection) -> None:
     db.execute(
         "INSERT INTO open_holds (ledger_id, transfer_id, from_account_id, to_account_id, amount)"
         f" SELECT 1, 1000000 + n, 1000000, 1000001, 1 FROM generate_series(1, {MANY}) n"
+    )
+    db.execute(
+        "INSERT INTO bulk_chunks (ledger_id, source, name, chunk, fingerprint, transfer_ids)"
+        f" SELECT 1, 'bulk', 'filler ' || n, 0, '', '{{}}' FROM generate_series(1, {MANY}) n"
     )
 
 

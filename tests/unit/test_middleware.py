@@ -55,7 +55,7 @@ def test_request_targets(environ: dict[str, str], fine: bool) -> None:
 
 def test_a_body_up_to_the_limit_passes() -> None:
     """With a declared length, and in chunks."""
-    limited = body_limit(10)(echo)
+    limited = body_limit({}, 10)(echo)
     assert call(limited, CONTENT_LENGTH="10", **{"wsgi.input": io.BytesIO(b"0123456789")})[2] == b"0123456789"
     chunks = {"HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input": io.BytesIO(b"0123456789")}
     assert call(limited, **chunks)[2] == b"0123456789"
@@ -63,12 +63,25 @@ def test_a_body_up_to_the_limit_passes() -> None:
 
 def test_a_body_above_the_limit_is_refused() -> None:
     """A declared one before a byte of it is read, one in chunks when it passes the limit."""
-    limited, stream = body_limit(10)(echo), io.BytesIO(b"0123456789a")
+    limited, stream = body_limit({}, 10)(echo), io.BytesIO(b"0123456789a")
     with pytest.raises(PayloadTooLarge):
         call(limited, CONTENT_LENGTH="11", **{"wsgi.input": stream})
     assert stream.tell() == 0
     with pytest.raises(PayloadTooLarge):
         call(limited, HTTP_TRANSFER_ENCODING="chunked", **{"wsgi.input": stream})
+
+
+def test_a_path_may_have_another_limit() -> None:
+    """Or none; whether the length is told or not."""
+    limited = body_limit({"/more": 20, "/any": None}, 10)(echo)
+    for path, length, passes in (("/", 11, False), ("/more", 20, True), ("/more", 21, False), ("/any", 5000, True)):
+        for told in ({"CONTENT_LENGTH": str(length)}, {"HTTP_TRANSFER_ENCODING": "chunked"}):
+            asked = {"PATH_INFO": path, "wsgi.input": io.BytesIO(b"x" * length), **told}
+            if passes:
+                assert call(limited, **asked)[2] == b"x" * length
+            else:
+                with pytest.raises(PayloadTooLarge):
+                    call(limited, **asked)
 
 
 def test_cors_is_off_unless_configured() -> None:

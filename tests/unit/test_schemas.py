@@ -12,7 +12,7 @@ from marshmallow import ValidationError
 from service.api import schemas
 from service.errors import InvalidInput
 
-SCHEMAS = [schemas.UserInput, schemas.AccountInput, schemas.AccountChanges, schemas.TransferInput]
+SCHEMAS = [schemas.UserInput, schemas.AccountInput, schemas.AccountChanges, schemas.TransferInput, schemas.BulkItem]
 NAMES = sorted({name for schema in SCHEMAS for name in schema().fields} | {"unknown"})
 VALUES = st.one_of(
     st.none(), st.booleans(), st.integers(-3, 3), st.integers(), st.floats(), st.text(max_size=3),

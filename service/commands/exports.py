@@ -1,0 +1,98 @@
+"""`ledgerd export`: write the transfers of a ledger to a file, straight from the database."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Iterable
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from service.api.export import BATCH, TYPES, export
+from service.api.filters import read_wanted
+from service.commands import arguments
+from service.commands.command import add_command, say
+from service.commands.database import database
+from service.commands.imports import INTERRUPTED
+from service.commands.progress import Progress
+from service.concurrency.context import background, with_cancel
+from service.config import Config
+from service.database import open_files
+from service.errors import ConfigurationError
+
+_FILTERS = {
+    "account_id": ("ID", "those from or to this account"),
+    "reference": ("TEXT", "those with exactly this reference"),
+    "from": ("TIME", "those from this time on, such as 2026-01-31T09:30:00Z"),
+    "to": ("TIME", "those before this time"),
+}
+
+
+def add_export_command(commands: Any) -> None:
+    """Add `export`."""
+    added = add_command(
+        commands, "export", _export,
+        "Write all transfers of a ledger, or those wanted, oldest first, as they are when it begins. A file is there when it"
+        " is whole, and not before.",
+    )
+    added.add_argument("--ledger", default="main", type=arguments.ledger_name, help="the ledger (default: main)")
+    added.add_argument("-o", "--output", metavar="FILE", help="the file, which is replaced (default: standard output)")
+    added.add_argument("--format", choices=[*TYPES], help="default: by the file's ending, else ndjson")
+    for name, (shown, text) in _FILTERS.items():
+        added.add_argument("--" + name.replace("_", "-"), metavar=shown, dest=f"wanted_{name}", help=text)
+
+
+def _export(options: argparse.Namespace) -> int:
+    given = {name: value for name in _FILTERS if (value := getattr(options, f"wanted_{name}")) is not None}
+    wanted = read_wanted(given)
+    form = options.format or ("csv" if (options.output or "").lower().endswith(".csv") else "ndjson")
+    progress = Progress(lambda: 0, sys.stderr, things="lines")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as by Ctrl-C: nothing half written stays
+    try:
+        with (
+            database(Config.from_env(os.environ)) as url, open_files(url, options.ledger) as files,
+            with_cancel(background()) as ctx,
+        ):
+            ledger_id, transfers = files.ledger.id, files.transfers
+            made = export(ctx, lambda inner: transfers.export_transfers(inner, ledger_id, wanted, batch=BATCH), form)
+            with closing(made) as pieces:
+                if options.output is None:
+                    _write(sys.stdout.buffer, pieces, progress)
+                else:
+                    _write_file(Path(options.output), pieces, progress)
+    except KeyboardInterrupt:
+        say("interrupted; the file was not written" if options.output else "interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter complains when it ends
+        say("nobody reads the export any more")
+        return 1
+    return 0
+
+
+def _write_file(path: Path, pieces: Iterable[bytes], progress: Progress) -> None:
+    """Under another name until it is whole and on disk. Raises ConfigurationError."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with open(partial, "xb") as file:
+            _write(file, pieces, progress)
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be written: {error.strerror}") from error
+    finally:
+        with suppress(FileNotFoundError):
+            partial.unlink()
+
+
+def _write(file: BinaryIO, pieces: Iterable[bytes], progress: Progress) -> None:
+    try:
+        for piece in pieces:
+            file.write(piece)
+            progress.add(piece.count(b"\n"), len(piece))
+        file.flush()
+    finally:
+        progress.clear()
