@@ -34,6 +34,7 @@ class Application:
 
     def __init__(self, config: Config) -> None:
         self._draining = False
+        self._seals = config.seal_interval_s > 0
         self._tasks = Tasks(background())
         self.telemetry = Telemetry(log_level=config.log_level, metrics=config.metrics == "on")
         self.database = Database(config)
@@ -71,6 +72,8 @@ class Application:
         self._tasks.spawn("posting lane", self.resources.posting.run_lane)
         uses = self.resources.authenticator.uses
         self._tasks.spawn("key uses", lambda ctx: uses.run(ctx, self.resources.key_repository))
+        if self._seals:
+            self._tasks.spawn("sealing", self.resources.sealing.run)
         self._tasks.spawn("metrics", self.telemetry.metrics.run)
         return self
 
@@ -99,6 +102,8 @@ class Application:
     def _watch(self) -> None:
         metrics = self.telemetry.metrics
         self.telemetry.watch(queue=self.resources.posting.statistics, tasks=self._tasks.statuses)
+        if self._seals:
+            metrics.watch_sealing(lambda: self.resources.sealing.unsealed_age_s)
         metrics.watch_pool("primary", self.database.pool.statistics)
         for replica in self.database.replicas.all:
             server = f"replica {replica.name}"

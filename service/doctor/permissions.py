@@ -14,9 +14,10 @@ NEEDED = {
     "users": ("SELECT", "INSERT", "UPDATE", "DELETE"),
     "accounts": ("SELECT", "INSERT", "UPDATE"),
     "transfers": ("SELECT", "INSERT"),
-    "transfers_id_seq": ("USAGE",),
+    "transfers_id_seq": ("USAGE", "SELECT"),
     "idempotency_keys": ("SELECT", "INSERT"),
     "open_holds": ("SELECT", "INSERT", "DELETE"),
+    "seals": ("SELECT", "INSERT"),
     "search_words": ("SELECT", "INSERT", "DELETE"),
     "schema_migrations": ("SELECT",),
     "schema_functions": ("SELECT",),
@@ -25,6 +26,7 @@ FUNCTIONS = ("post_transfers", "entries_before")
 GUARDS = {  # trigger -> table: what keeps the log append-only, whoever writes
     "transfers_append_only": "transfers",
     "idempotency_keys_append_only": "idempotency_keys",
+    "seals_append_only": "seals",
     "accounts_are_kept": "accounts",
 }
 ALWAYS_FIRES = ("O", "A")  # pg_trigger.tgenabled: by default, or even while replicating

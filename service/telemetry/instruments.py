@@ -53,6 +53,10 @@ class Instruments:
             "replica_lag_seconds", "How far a replica is behind, as the worst worker sees it", "server", of_workers="livemax"
         )
 
+        self.unsealed_age = gauge(
+            "unsealed_age_seconds", "How old the oldest transfer without a seal is", of_workers="livemax"
+        )
+
         self.cache_lookups = counter("cache_lookups_total", "Lookups in a cache: hit or miss", "cache", "result")
         self.limiter_refusals = counter("limiter_refusals_total", "Requests that a limiter has refused", "kind")
         self.breaker_state = gauge("breaker_state", "Circuit breakers in a state", "name", "state")
