@@ -14,6 +14,7 @@ from service.commands.arguments import add_command
 from service.commands.database import database, say
 from service.commands.keys import add_key_commands
 from service.commands.ledgers import add_ledger_commands
+from service.commands.verify import add_verify_command
 from service.config import Config
 from service.database import Database
 from service.doctor.command import check
@@ -118,4 +119,5 @@ def _parser() -> argparse.ArgumentParser:
     examining.add_argument("--json", action="store_true", help="print JSON")
     add_key_commands(commands)
     add_ledger_commands(commands)
+    add_verify_command(commands)
     return parser

@@ -71,6 +71,13 @@ def account_ids(text: str) -> tuple[int, ...]:
     return tuple(sorted({int(part) for part in parts}))
 
 
+def seal_hash(text: str) -> bytes:
+    """The hash of a seal, in hexadecimal."""
+    if re.fullmatch(r"[0-9a-f]{64}", text, re.ASCII) is None:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected the 64 hexadecimal digits of a seal's hash")
+    return bytes.fromhex(text)
+
+
 def positive(most: int) -> Callable[[str], int]:
     """A whole number from 1 to `most`."""
 

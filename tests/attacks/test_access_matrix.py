@@ -28,9 +28,9 @@ from tests.attacks.world import (
     variables,
 )
 from tests.client import ApiClient, Reply
+from tests.conftest import TestServer, fresh_database
 from tests.integration.conftest import open_pool
 from tests.seals import seal_all, seal_repository
-from tests.conftest import TestServer, fresh_database
 
 PUBLIC = {"/healthz", "/readyz", "/metrics", "/openapi.json", "/docs"}
 ROUTES: list[Route] = Application(Config(database_url="postgresql://nowhere")).routes

@@ -156,6 +156,20 @@ def test_no_process_outlives_a_parent_that_is_killed(tmp_path: Path) -> None:
     wait_until(lambda: not any(_runs(pid) for pid in family), 20)
 
 
+def test_an_interrupt_is_the_parents_alone(pool: ProcessPool | None) -> None:
+    """What a terminal sends to all of them ends no job, whenever it comes."""
+    if refused(pool):
+        return
+    assert pool is not None
+    assert list(pool.map(background(), interrupt_oneself, range(4))) == [0, 1, 2, 3]
+
+
+def interrupt_oneself(n: int) -> int:
+    """A job to whose process Ctrl-C is sent."""
+    os.kill(os.getpid(), signal.SIGINT)
+    return n
+
+
 def _cpu_ticks(pid: int) -> int:
     """The time a process has used, in hundredths of a second."""
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11])
