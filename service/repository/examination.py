@@ -19,7 +19,7 @@ from service.repository.snapshot import Snapshot, take_snapshot
 _QUERIES = {
     "rows": ("wrong_resolutions", "wrong_holds"),
     "entries": ("wrong_entries", "wrong_held"),
-    "sums": ("wrong_sums", "wrong_keys"),
+    "sums": ("wrong_sums", "wrong_held_sums", "wrong_keys"),
 }
 _OF_ACCOUNTS = ("wrong_accounts", "gone_accounts")  # once for each, however many parts its entries are in
 

@@ -133,18 +133,18 @@ TAMPERINGS: dict[str, tuple[str, set[tuple[str, Any]]]] = {
         {("account_changed", 2), ("account_changed", 3)},
     ),
     "a changed version of an account": ("UPDATE accounts SET version = 7 WHERE id = 1", {("account_changed", 1)}),
-    "what is held, changed": ("UPDATE accounts SET held = 0 WHERE id = 2", {("account_changed", 2)}),
+    "what is held, changed": ("UPDATE accounts SET held = 0 WHERE id = 2", {("held_is_not_open_holds", 2)}),
     "a removed account": (
         "DELETE FROM accounts WHERE id = 3",
         {("account_gone", 2), ("balances_do_not_cancel", None)},
     ),
-    "an open hold, removed": ("DELETE FROM open_holds", {("account_changed", 2), ("hold_not_open", 7)}),
+    "an open hold, removed": ("DELETE FROM open_holds", {("held_is_not_open_holds", 2), ("hold_not_open", 7)}),
     "an open hold that was resolved": (
         "INSERT INTO open_holds SELECT ledger_id, id, from_account_id, to_account_id, amount FROM transfers WHERE id = 5",
-        {("account_changed", 2), ("hold_not_as_posted", 5)},
+        {("held_is_not_open_holds", 2), ("hold_not_as_posted", 5)},
     ),
     "an open hold, changed": (
-        "UPDATE open_holds SET amount = 8", {("account_changed", 2), ("hold_not_as_posted", 7)}
+        "UPDATE open_holds SET amount = 8", {("held_is_not_open_holds", 2), ("hold_not_as_posted", 7)}
     ),
     "a changed hold": (
         "UPDATE transfers SET amount = 20 WHERE id = 5",
