@@ -46,10 +46,11 @@ lint: $(STAMP) ## style, types, and who may import whom
 audit: $(STAMP) ## weaknesses in the code (bandit) and known ones of the libraries (pip-audit; NOT RUN without a network)
 	@$(BIN)/python -m tests.audit
 
-bench: $(STAMP) ## measure posting alone, the request loop, telemetry, the core on threads and on greenlets, the hot code paths
+bench: $(STAMP) ## measure posting alone, the request loop, telemetry, digests, the core on threads and on greenlets, the hot code paths
 	@$(BIN)/python -m tests.bench.posting
 	@$(BIN)/python -m tests.bench.loop
 	@$(BIN)/python -m tests.bench.telemetry
+	@$(BIN)/python -m tests.bench.digest
 	@$(BIN)/python -m pytest tests/bench --benchmark-enable --benchmark-only -q
 	@$(BIN)/python -m tests.core.patched tests/bench/test_core.py --benchmark-enable --benchmark-only -q
 

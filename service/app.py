@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from wsgiref.types import StartResponse, WSGIEnvironment
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from service.api import create_flask
 from service.api.hot import hot_routes
+from service.api.kept_user import KeptUser
 from service.api.positions import Positions, carry_positions
 from service.api.problem import problem
 from service.api.routes import public_paths
@@ -16,6 +17,7 @@ from service.concurrency.spawn import Tasks
 from service.config import Config
 from service.database import Database
 from service.ledger.principal import Principal
+from service.ledger.together import LANES
 from service.limits.bucket import Limit
 from service.limits.file import BucketFile
 from service.limits.limiter import Limiter
@@ -46,7 +48,8 @@ class Application:
             address_limit=Limit(config.address_rate_limit, config.address_rate_burst),
         )
         metrics = self.telemetry.metrics
-        self._wsgi = chain(
+        observers = self.telemetry.observers()
+        within = chain(
             carry_positions(hot_routes(create_flask(self.routes), self.routes), Positions(self.resources.cursors)),
             public_paths=public_paths(self.routes),
             render=problem,
@@ -59,7 +62,16 @@ class Application:
             on_refusal=metrics.limiter_refused,
             sample=self.telemetry.sample,
             began=metrics.request_began,
-            ended=self.telemetry.observers(),
+            ended=observers,
+        )
+        self._wsgi: WSGIApplication = KeptUser(
+            within,
+            find_principal=self.resources.authenticator.find_kept,
+            find_user=self.resources.user_cache.find_kept,
+            take_key=self._take_of_key,
+            sample=self.telemetry.sample,
+            began=metrics.request_began,
+            ended=observers,
         )
         self._watch()
 
@@ -70,6 +82,8 @@ class Application:
         """Begin to connect to the database, and start the background tasks."""
         self.database.open(self._tasks.spawn)
         self._tasks.spawn("posting lane", self.resources.posting.run_lane)
+        for number in range(1, LANES + 1):
+            self._tasks.spawn(f"user lookups {number}", self.resources.user_lookups.run_lane)
         uses = self.resources.authenticator.uses
         self._tasks.spawn("key uses", lambda ctx: uses.run(ctx, self.resources.key_repository))
         if self._seals:
@@ -90,6 +104,7 @@ class Application:
         """Post what waits, join the tasks, close all connections; returns what did not end within `timeout_s` in all."""
         end = monotonic() + timeout_s
         self.resources.posting.close()
+        self.resources.user_lookups.close()
         left = self._tasks.stop(timeout_s)
         left += self.database.close(max(end - monotonic(), 0.0))
         self._limiter.close()
@@ -105,6 +120,7 @@ class Application:
         if self._seals:
             metrics.watch_sealing(lambda: self.resources.sealing.unsealed_age_s)
         metrics.watch_pool("primary", self.database.pool.statistics)
+        metrics.watch_hedging(self.database.hedging)
         for replica in self.database.replicas.all:
             server = f"replica {replica.name}"
             metrics.watch_pool(server, replica.pool.statistics)

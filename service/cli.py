@@ -1,4 +1,8 @@
-"""The `ledgerd` command. Results go to standard output, everything else to standard error; 0 is success, 2 a wrong call."""
+"""The `ledgerd` command. Results go to standard output, everything else to standard error; 0 is success, 2 a wrong call.
+
+Each command imports what it needs when it runs: `ledgerd digest`, which often takes no longer than the imports of the server
+would, stands on the standard library and the core alone.
+"""
 
 from __future__ import annotations
 
@@ -9,27 +13,15 @@ import sys
 from collections.abc import Sequence
 
 from service import __version__
-from service.api.openapi import document
-from service.commands.arguments import add_command
-from service.commands.database import database, say
-from service.commands.keys import add_key_commands
-from service.commands.ledgers import add_ledger_commands
-from service.commands.verify import add_verify_command
-from service.config import Config
-from service.database import Database
-from service.doctor.command import check
+from service.commands.command import add_command, say
+from service.commands.digest import add_digest_command
 from service.errors import ConfigurationError, LedgerdError
-from service.repository.migrate import migrate
-from service.repository.queries import sql_folder
-from service.resources import Resources
-from service.server.database import run_postgres
-from service.server.supervisor import serve
-from service.telemetry.facade import Telemetry
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
-    options = _parser().parse_args(arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    options = _parser(alone=given[0] if given else "").parse_args(given)
     try:
         status: int = options.run(options)
     except ConfigurationError as error:
@@ -43,6 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _serve(_options: argparse.Namespace) -> int:
+    from service.config import Config
+    from service.server.supervisor import serve
+
     return serve(Config.from_env(os.environ), os.environ, say)
 
 
@@ -53,6 +48,11 @@ def _web(_options: argparse.Namespace) -> int:
 
 
 def _migrate(_options: argparse.Namespace) -> int:
+    from service.commands.database import database
+    from service.config import Config
+    from service.repository.migrate import migrate
+    from service.repository.queries import sql_folder
+
     with database(Config.from_env(os.environ)) as url:
         steps = migrate(url, sql_folder(), say)
     say(f"{steps} steps taken; the database is current" if steps else "the database is current")
@@ -60,21 +60,33 @@ def _migrate(_options: argparse.Namespace) -> int:
 
 
 def _postgres(_options: argparse.Namespace) -> int:
+    from service.config import Config
+    from service.server.database import run_postgres
+
     return run_postgres(Config.from_env(os.environ), say)
 
 
 def _check(options: argparse.Namespace) -> int:
+    from service.doctor.command import check
+
     return check(os.environ, say, as_json=options.json)
 
 
 def _openapi(_options: argparse.Namespace) -> int:
+    from service.api.openapi import document
+    from service.config import Config
+    from service.database import Database
+    from service.resources import Resources
+    from service.telemetry.facade import Telemetry
+
     config = Config(database_url="postgresql://")  # nothing is opened
     resources = Resources(config, Database(config), Telemetry(log_level=config.log_level, metrics=True), lambda: False)
     print(json.dumps(document(resources.routes), indent=2))
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(alone: str) -> argparse.ArgumentParser:
+    """Every command, but for those of a database where `alone`, the one that was called, needs none."""
     parser = argparse.ArgumentParser(
         prog="ledgerd",
         description="A ledger daemon: users, accounts and transfers over HTTP on PostgreSQL.",
@@ -117,7 +129,13 @@ def _parser() -> argparse.ArgumentParser:
         commands, "openapi", _openapi, "Print the HTTP API as an OpenAPI 3.1 document, without a server or a database."
     )
     examining.add_argument("--json", action="store_true", help="print JSON")
-    add_key_commands(commands)
-    add_ledger_commands(commands)
-    add_verify_command(commands)
+    add_digest_command(commands)
+    if alone != "digest":
+        from service.commands.keys import add_key_commands
+        from service.commands.ledgers import add_ledger_commands
+        from service.commands.verify import add_verify_command
+
+        add_key_commands(commands)
+        add_ledger_commands(commands)
+        add_verify_command(commands)
     return parser

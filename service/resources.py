@@ -32,8 +32,10 @@ from service.ledger.keys import Keys
 from service.ledger.ledgers import Ledgers
 from service.ledger.posting import Posting
 from service.ledger.search import Search
+from service.ledger.together import Together
 from service.ledger.transfers import Transfers
-from service.ledger.user_cache import UserCache
+from service.ledger.user import User
+from service.ledger.user_cache import UserCache, UserKey
 from service.ledger.users import Users
 from service.repository.accounts import AccountRepository
 from service.repository.entries import EntryRepository
@@ -50,6 +52,7 @@ from service.repository.users import UserRepository
 from service.telemetry.facade import Telemetry
 from service.telemetry.readers import Readers
 
+LOOKUPS_WAITING = 1024
 STREAMS_AT_ONCE = 2  # each has a connection of the pool for its length
 
 
@@ -71,8 +74,11 @@ class Resources:
         database.listener.on("ledgerd_keys", self.authenticator.drop)
         database.listener.on_lost(self.authenticator.drop_all)
         users = UserRepository(pool, reader, queries)
-        user_cache = UserCache(
-            users, most=config.user_cache, lifetime_s=config.user_cache_ttl_s,
+        self.user_lookups: Together[UserKey, User] = Together(
+            users.find_users, capacity=LOOKUPS_WAITING, longest_s=config.timeout_s
+        )
+        self.user_cache = user_cache = UserCache(
+            users, most=config.user_cache, lifetime_s=config.user_cache_ttl_s, look_up=self.user_lookups.find,
             proved_within=database.listener.proved_within, on_lookup=metrics.cache_lookup("users"),
         )
         database.listener.on("ledgerd_users", user_cache.hear)

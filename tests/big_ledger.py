@@ -1,76 +1,105 @@
-"""A ledger with many transfers, made by the database itself, and what the planner does with queries on it."""
+"""A ledger with many transfers, and what the planner does with queries on it."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from random import Random
 from typing import Any
 
 import psycopg
 
+LEDGER = "big"
 BEGAN = datetime(2025, 1, 1, tzinfo=UTC)
 PER_SECOND = 10  # transfers, in the ledger's own time
 BATCH = 8  # transfers of one moment
+ROWS_A_WRITE = 1_000
+NULL = r"\N"  # in COPY's text
+
+_COPY = """
+COPY transfers (ledger_id, from_account_id, to_account_id, amount, from_version, to_version, from_balance, to_balance,
+                created_at, asset, reference) FROM STDIN
+"""
+_INDEXES = "SELECT indexname, indexdef FROM pg_indexes WHERE tablename = 'transfers' ORDER BY indexname"
 
 
 def fill(conn: psycopg.Connection, *, transfers: int, accounts: int) -> None:
-    """Ledger 1 with half as many users as `accounts`.
+    """Ledger 1 of a fresh database, with half as many users as `accounts`.
 
     One account in a hundred takes part in half of all `transfers`; one transfer in ten has a reference. The books balance, and
-    versions have no gap: balances and versions are counted up over the transfers in order.
+    versions have no gap: balances and versions are counted up over the transfers in order. The same numbers give the same
+    ledger. Transfers are streamed into the bare table, and its indexes are made afterwards as the migrations have made them:
+    the memory that it takes here is the accounts'.
     """
-    conn.execute("INSERT INTO ledgers (name) VALUES ('big') ON CONFLICT DO NOTHING")
-    conn.execute(
-        "INSERT INTO accounts (ledger_id, asset, min_balance) SELECT 1, 'USD/2', NULL FROM generate_series(1, %s)", (accounts,)
-    )
+    conn.execute("INSERT INTO ledgers (name) VALUES (%s) ON CONFLICT DO NOTHING", (LEDGER,))
     conn.execute(
         "INSERT INTO users (ledger_id, name, email)"
         " SELECT 1, 'first' || n %% 1009 || ' last' || n %% 997, 'user' || n || '@example.com' FROM generate_series(1, %s) n",
         (accounts // 2,),
     )
-    conn.execute("SET work_mem = '256MB'")
+    versions, balances = [0] * (accounts + 1), [0] * (accounts + 1)
+    with _indexes_made_afterwards(conn), conn.cursor() as cursor, cursor.copy(_COPY) as copy:
+        for part in _transfers(transfers, versions, balances):
+            copy.write(part)
     conn.execute(
-        """
-        CREATE TEMP TABLE drawn AS
-        SELECT n, f, CASE WHEN t = f THEN f %% %(accounts)s + 1 ELSE t END AS t, 1 + (random() * 99)::int AS amount
-        FROM (SELECT n, 1 + floor(random() * CASE WHEN n %% 2 = 0 THEN %(busy)s ELSE %(accounts)s END)::bigint AS f,
-                     1 + floor(random() * %(accounts)s)::bigint AS t
-              FROM generate_series(1, %(transfers)s) n) AS pair
-        """,
-        {"accounts": accounts, "busy": max(2, accounts // 100), "transfers": transfers},
+        "INSERT INTO accounts (ledger_id, asset, min_balance, version, balance)"
+        " SELECT 1, 'USD/2', NULL, version, balance"
+        " FROM unnest(%s::bigint[], %s::bigint[]) WITH ORDINALITY AS made (version, balance, n) ORDER BY n",
+        (versions[1:], balances[1:]),
     )
-    conn.execute(
-        """
-        CREATE TEMP TABLE side AS
-        SELECT n, account, credit, row_number() OVER entry AS version, sum(change) OVER entry AS balance
-        FROM (SELECT n, f AS account, false AS credit, -amount AS change FROM drawn
-              UNION ALL SELECT n, t, true, amount FROM drawn) AS half
-        WINDOW entry AS (PARTITION BY account ORDER BY n)
-        """
-    )
-    conn.execute(
-        """
-        INSERT INTO transfers (ledger_id, from_account_id, to_account_id, amount, from_version, to_version, from_balance,
-                               to_balance, created_at, asset, reference)
-        SELECT 1, f, t, amount, debit.version, credit.version, debit.balance, credit.balance,
-               %(began)s::timestamptz + (drawn.n / %(batch)s) * %(batch)s * interval '1 second' / %(per_second)s, 'USD/2',
-               CASE WHEN drawn.n %% 10 = 0 THEN 'inv-' || drawn.n / 10 END
-        FROM drawn
-        JOIN side AS debit ON debit.n = drawn.n AND NOT debit.credit
-        JOIN side AS credit ON credit.n = drawn.n AND credit.credit
-        ORDER BY drawn.n
-        """,
-        {"began": BEGAN, "batch": BATCH, "per_second": PER_SECOND},
-    )
-    conn.execute(
-        "UPDATE accounts SET version = last.version, balance = last.balance FROM"
-        " (SELECT DISTINCT ON (account) account, version, balance FROM side ORDER BY account, n DESC) AS last"
-        " WHERE ledger_id = 1 AND id = last.account"
-    )
-    conn.execute("DROP TABLE drawn, side")
-    conn.execute("RESET work_mem")
     conn.execute("VACUUM ANALYZE")
+
+
+def _transfers(number: int, versions: list[int], balances: list[int]) -> Iterator[str]:
+    """The rows for COPY, a thousand at a time; versions and balances of the accounts are counted up on the way."""
+    draw, accounts = Random(number).random, len(versions) - 1
+    busy = max(2, accounts // 100)
+    rows: list[str] = []
+    moment = BEGAN.isoformat()
+    for n in range(1, number + 1):
+        source = 1 + int(draw() * (accounts if n % 2 else busy))
+        target = 1 + int(draw() * accounts)
+        if target == source:
+            target = source % accounts + 1
+        amount = 1 + int(draw() * 100)
+        versions[source] += 1
+        versions[target] += 1
+        balances[source] -= amount
+        balances[target] += amount
+        if n % BATCH == 0:
+            moment = (BEGAN + timedelta(seconds=n / PER_SECOND)).isoformat()
+        reference = NULL if n % 10 else f"inv-{n // 10}"
+        rows.append(
+            f"1\t{source}\t{target}\t{amount}\t{versions[source]}\t{versions[target]}\t{balances[source]}\t{balances[target]}\t"
+            f"{moment}\tUSD/2\t{reference}\n"
+        )
+        if len(rows) == ROWS_A_WRITE:
+            yield "".join(rows)
+            rows.clear()
+    yield "".join(rows)
+
+
+@contextmanager
+def _indexes_made_afterwards(conn: psycopg.Connection) -> Iterator[None]:
+    """In the block `transfers` has no index; then those that there were, each by its own definition."""
+    primary_key = conn.execute(
+        "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = 'transfers'::regclass AND contype = 'p'"
+    ).fetchone()
+    assert primary_key is not None
+    before = conn.execute(_INDEXES).fetchall()
+    conn.execute(f"ALTER TABLE transfers DROP CONSTRAINT {primary_key[0]}")
+    for name, _ in before:
+        conn.execute(f"DROP INDEX IF EXISTS {name}")
+    yield
+    conn.execute("SET maintenance_work_mem = '1GB'")
+    conn.execute(f"ALTER TABLE transfers ADD CONSTRAINT {primary_key[0]} {primary_key[1]}")
+    for name, definition in before:
+        if name != primary_key[0]:
+            conn.execute(definition)
+    conn.execute("RESET maintenance_work_mem")
+    assert conn.execute(_INDEXES).fetchall() == before, "the table is not what the migrations make"
 
 
 def plan_nodes(conn: psycopg.Connection, query: str, arguments: dict[str, Any]) -> list[str]:

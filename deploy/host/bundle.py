@@ -12,6 +12,7 @@ from pathlib import Path
 from host.layout import COLOURS, OPT, POSTGRES, RELEASES, Refused, release_of
 
 MANIFEST = "SHA256SUMS"
+DIGESTS = "RELEASE.SHA256SUMS"  # of what was made out of the bundle
 FOLDERS = ("deploy", "systemd", "docs")
 OLDEST_PYTHON = (3, 11)
 _WHEEL = re.compile(r"ledgerd-([^-]+)-py3-none-any\.whl")
@@ -81,6 +82,7 @@ class Bundle:
         told = checked(str(target / "bin" / "ledgerd"), "--version", hint="This version does not even start")
         if told.split() != ["ledgerd", self.version]:
             raise Refused(f"{target}/bin/ledgerd says it is {told.strip()!r}, not {self.version}")
+        checked(str(target / "bin" / "ledgerd"), "digest", str(target), "-o", str(target / DIGESTS))
         shutil.copy(self.folder / MANIFEST, target / MANIFEST)  # last: with it, the release is whole
 
 

@@ -11,14 +11,16 @@ from pathlib import Path
 
 from host import units
 from host.bundle import run
+from host.digests import check_digests
 from host.layout import LIVE, OPT, Refused, other_colour, point, release_of
 
 
 def switch(old: str, release: Path, say: Callable[[str], None]) -> None:
     """Make `release` live in place of the instance of colour `old`.
 
-    Raises Refused when it does not become ready; then `old` serves on as if nothing had been.
+    Raises Refused when it differs from its digests or does not become ready; then `old` serves on as if nothing had been.
     """
+    check_digests(release)
     new = other_colour(old)
     before = release_of(OPT / new)
     try:

@@ -79,7 +79,8 @@ class UserHandlers:
         if is_known(call, tag):
             return Answer(None, 304, ETag=tag)
         if found.body is None:
-            found.body = to_json(show_user(found.user))
+            body = to_json(show_user(found.user))
+            found.headers, found.body = tuple(Answer(body, ETag=tag).headers), body
         return Answer(found.body, ETag=tag)
 
     def replace(self, call: Call, user_id: str) -> Answer:

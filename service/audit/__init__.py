@@ -1,1 +1,1 @@
-"""Seals over the log, and the examination of a ledger against them. Nothing here moves money or knows HTTP or SQL."""
+"""Proof that nothing was changed behind ledgerd's back: seals over the log, their examination, digests of files."""

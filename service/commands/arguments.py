@@ -1,11 +1,9 @@
-"""Adding subcommands, and reading their arguments: each function raises ArgumentTypeError that says what would be right."""
+"""Reading the arguments of commands: each function raises ArgumentTypeError that says what would be right."""
 
 from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable
-from typing import Any
 
 from service.ledger.grants import MOST_DEBIT_ACCOUNTS
 from service.ledger.keys import LONGEST_LIFE_S, LONGEST_OVERLAP_S
@@ -15,13 +13,6 @@ from service.ledger.scopes import GRANTABLE
 
 _DURATION = re.compile(r"([0-9]{1,9})([smhd])", re.ASCII)
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-
-
-def add_command(under: Any, name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
-    """A subcommand that `run` carries out; `text` is its help."""
-    added: argparse.ArgumentParser = under.add_parser(name, help=text, description=text)
-    added.set_defaults(run=run)
-    return added
 
 
 def scopes(text: str) -> tuple[str, ...]:
@@ -76,17 +67,6 @@ def seal_hash(text: str) -> bytes:
     if re.fullmatch(r"[0-9a-f]{64}", text, re.ASCII) is None:
         raise argparse.ArgumentTypeError(f"{text!r}: expected the 64 hexadecimal digits of a seal's hash")
     return bytes.fromhex(text)
-
-
-def positive(most: int) -> Callable[[str], int]:
-    """A whole number from 1 to `most`."""
-
-    def number(text: str) -> int:
-        if text.isascii() and text.isdecimal() and len(text) < 10 and 1 <= int(text) <= most:
-            return int(text)
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from 1 to {most}")
-
-    return number
 
 
 def _duration(text: str, least_s: int, most_s: int, example: str) -> int:

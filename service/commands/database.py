@@ -1,20 +1,15 @@
-"""The database that a command works on, and where its words go."""
+"""The database that a command works on."""
 
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from service.commands.command import say
 from service.concurrency.context import Context, background, with_timeout
 from service.config import Config
 from service.server.supervisor import embedded
-
-
-def say(text: str) -> None:
-    """Tell the one who runs the command; results go to standard output instead."""
-    print(f"ledgerd: {text}", file=sys.stderr, flush=True)
 
 
 @contextmanager

@@ -6,8 +6,8 @@ import argparse
 from typing import Any
 
 from service.commands import arguments
-from service.commands.arguments import add_command
-from service.commands.database import say, work
+from service.commands.command import add_command, positive, say
+from service.commands.database import work
 from service.commands.tables import print_rows, show_moment
 from service.database import open_keys
 from service.ledger.grants import GREATEST_BURST, Grant
@@ -40,10 +40,10 @@ def add_key_commands(commands: Any) -> None:
         "--debit", type=arguments.account_ids, metavar="IDS", help="the only accounts that it may debit, with commas: 12,15"
     )
     create.add_argument(
-        "--rate", type=arguments.positive(MOST_RATE_PER_S), metavar="N", help="requests a second, instead of the server's"
+        "--rate", type=positive(MOST_RATE_PER_S), metavar="N", help="requests a second, instead of the server's"
     )
     create.add_argument(
-        "--burst", type=arguments.positive(GREATEST_BURST), metavar="N", help="requests at once, instead of the server's"
+        "--burst", type=positive(GREATEST_BURST), metavar="N", help="requests at once, instead of the server's"
     )
     listing = add_command(actions, "list", _list, "List every key, without its secret.")
     listing.add_argument("--ledger", type=arguments.ledger_name, help="those of this ledger only")

@@ -6,8 +6,8 @@ import argparse
 from typing import Any
 
 from service.commands import arguments
-from service.commands.arguments import add_command
-from service.commands.database import say, work
+from service.commands.command import add_command, say
+from service.commands.database import work
 from service.commands.tables import print_rows, show_moment
 from service.database import open_ledgers
 from service.repository.migrate import migrate

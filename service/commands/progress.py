@@ -1,40 +1,61 @@
-"""A bar that says how far a command is, where somebody looks: on standard error, if that is a terminal."""
+"""A bar on a terminal, for work that takes longer than one would wait without a word."""
 
 from __future__ import annotations
 
-import sys
-from types import TracebackType
+from collections.abc import Callable
 from typing import TextIO
 
-WIDTH = 30
+from service.concurrency.primitives import Lock, monotonic
+
+QUIET_S = 2.0
+EVERY_S = 0.2
+_WIDTH = 30
+
+
+def files_and_bytes(files: int, size: int) -> str:
+    """How much is done of files."""
+    return f"{files} files, {size / 1e6:.0f} MB"
 
 
 class Progress:
-    """Use it in a `with` statement; the bar is wiped at the end. `total` and what is added are counted in `unit`."""
+    """What is done of `total()` bytes, or rows, which may still grow; `show` puts it in words.
 
-    def __init__(self, total: int, unit: str, stream: TextIO | None = None) -> None:
-        self._stream = stream or sys.stderr
-        self._shows = self._stream.isatty()
-        self._total = max(total, 1)
-        self._unit = unit
-        self._done = 0
-        self._shown = ""
+    Nothing is written before QUIET_S, or but to a terminal.
+    """
 
-    def add(self, done: int) -> None:
-        """So much more is done."""
-        self._done += done
-        share = min(self._done / self._total, 1.0)
-        bar = "#" * int(share * WIDTH)
-        self._show(f"[{bar:<{WIDTH}}] {share:4.0%} of {self._total:,} {self._unit}")
+    def __init__(
+        self, total: Callable[[], int], out: TextIO, clock: Callable[[], float] = monotonic,
+        show: Callable[[int, int], str] = files_and_bytes,
+    ) -> None:
+        self._show = show
+        self._total = total
+        self._out = out if out.isatty() else None
+        self._clock = clock
+        self._due = clock() + QUIET_S
+        self._shown = False
+        self._files = self._bytes = 0
+        self._lock = Lock()
 
-    def __enter__(self) -> Progress:
-        return self
+    def add(self, files: int, size: int) -> None:
+        """Count `files` and `size` bytes more. For any thread."""
+        if self._out is None:
+            return
+        with self._lock:
+            self._files += files
+            self._bytes += size
+            if self._clock() >= self._due:
+                self._due = self._clock() + EVERY_S
+                self._shown = True
+                self._draw(self._out)
 
-    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None) -> None:
-        self._show("")
+    def clear(self) -> None:
+        """Take the bar away."""
+        if self._shown and self._out is not None:
+            self._out.write("\r\x1b[K")
+            self._out.flush()
 
-    def _show(self, text: str) -> None:
-        if self._shows and text != self._shown:
-            self._stream.write(f"\r\x1b[K{text}")
-            self._stream.flush()
-            self._shown = text
+    def _draw(self, out: TextIO) -> None:
+        share = min(self._bytes / max(self._total(), 1), 1.0)
+        bar = "#" * int(share * _WIDTH)
+        out.write(f"\r\x1b[K[{bar:{_WIDTH}}] {share:4.0%} {self._show(self._files, self._bytes)}")
+        out.flush()

@@ -5,14 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
 from service.audit.findings import Examined, Finding, Part, Size
 from service.commands import arguments
-from service.commands.arguments import add_command
-from service.commands.database import database, say
+from service.commands.command import add_command, positive, say
+from service.commands.database import database
 from service.commands.progress import Progress
 from service.concurrency.context import background
 from service.concurrency.processes import ProcessPool
@@ -38,7 +39,7 @@ def add_verify_command(commands: Any) -> None:
     )
     command.add_argument("--ledger", type=arguments.ledger_name, help="this ledger only")
     command.add_argument(
-        "--jobs", type=arguments.positive(MOST_JOBS), default=len(os.sched_getaffinity(0)), metavar="N",
+        "--jobs", type=positive(MOST_JOBS), default=len(os.sched_getaffinity(0)), metavar="N",
         help="processes, each with a connection (default: the cores there are)",
     )
     command.add_argument(
@@ -77,10 +78,18 @@ def _examine(url: str, options: argparse.Namespace) -> tuple[list[Size], list[Fi
         sizes = verification.sizes(options.ledger)
         findings: list[Finding] = []
         jobs: Iterable[tuple[Snapshot, Part]] = ((snapshot, part) for part in verification.parts(sizes))
-        with Progress(sum(size.weight for size in sizes), "rows") as progress, ProcessPool(options.jobs) as pool:
-            for examined in pool.map(background(), examine, jobs):
-                findings += _findings(examined)
-                progress.add(examined.weight)
+        total = sum(size.weight for size in sizes)
+        progress = Progress(lambda: total, sys.stderr, show=lambda _, rows: f"{rows:,} of {total:,} rows")
+        with ProcessPool(options.jobs) as pool:
+            try:
+                for examined in pool.map(background(), examine, jobs):
+                    findings += _findings(examined)
+                    progress.add(1, examined.weight)
+            except (KeyboardInterrupt, LedgerdError):
+                pool.kill()
+                raise
+            finally:
+                progress.clear()
     findings += verification.findings
     for unmet in sorted(verification.unmet):
         findings.append(

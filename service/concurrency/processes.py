@@ -76,6 +76,11 @@ class ProcessPool:
         """Wait for the jobs that run, and for the processes. A second time does nothing."""
         self._executor.shutdown(wait=True, cancel_futures=True)
 
+    def kill(self) -> None:
+        """End the processes at once, with the jobs that they are at; the pool is of no use then, but to be closed."""
+        for process in list(self._executor._processes.values()):
+            process.terminate()
+
     def __enter__(self) -> ProcessPool:
         return self
 

@@ -14,7 +14,6 @@ Threads and greenlets are the holders: who releases is who acquired.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
 from types import TracebackType
 
 from service.concurrency.context import Context, background
@@ -39,14 +38,14 @@ class RWLock:
         self._readers: dict[int, int] = {}  # who reads, and how many times
         self._writer: int | None = None
         self._queue: OrderedDict[_Waiting, None] = OrderedDict()
-        self._reading = _Side(self.acquire_read, self.release_read)
-        self._writing = _Side(self.acquire_write, self.release_write)
+        self._reading = _Reading(self)
+        self._writing = _Writing(self)
 
-    def reading(self) -> _Side:
+    def reading(self) -> _Reading:
         """`with lock.reading():` waits as long as it takes; `acquire_read` takes a context."""
         return self._reading
 
-    def writing(self) -> _Side:
+    def writing(self) -> _Writing:
         """`with lock.writing():` waits as long as it takes; `acquire_write` takes a context."""
         return self._writing
 
@@ -145,17 +144,36 @@ class RWLock:
             first.wake()
 
 
-class _Side:
-    """Reading or writing, for a `with` statement. It holds nothing itself, so it serves every holder at once."""
+class _Reading:
+    """Reading, for a `with` statement. It holds nothing itself, so it serves every holder at once."""
 
-    __slots__ = ("_acquire", "_release")
+    __slots__ = ("_of",)
 
-    def __init__(self, acquire: Callable[[Context], None], release: Callable[[], None]) -> None:
-        self._acquire = acquire
-        self._release = release
+    def __init__(self, of: RWLock) -> None:
+        self._of = of
 
     def __enter__(self) -> None:
-        self._acquire(background())
+        of, me = self._of, current()
+        with of._lock:  # what acquire_read does where nobody writes, without a context: caches are read at every request
+            if of._writer is None and not of._queue and me not in of._readers:
+                of._readers[me] = 1
+                return
+        of.acquire_read(background())
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None) -> None:
-        self._release()
+        self._of.release_read()
+
+
+class _Writing:
+    """Writing, likewise."""
+
+    __slots__ = ("_of",)
+
+    def __init__(self, of: RWLock) -> None:
+        self._of = of
+
+    def __enter__(self) -> None:
+        self._of.acquire_write(background())
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None) -> None:
+        self._of.release_write()

@@ -95,16 +95,21 @@ class Authenticator:
 
     def authenticate(self, ctx: Context, token: str) -> Principal:
         """Who holds `token`. Raises Unauthenticated, the same for every reason."""
-        match = _TOKEN.fullmatch(token)
-        key_id, secret = _NO_TOKEN if match is None else match.groups()
-        secret_hash = hashlib.sha256(secret.encode()).digest()
+        principal = self.find_kept(token)
+        if principal is None:
+            self._on_lookup(False)
+            principal = self._look_up(ctx, *_parse(token))
+            self.uses.note(principal, self._clock())
+        return principal
+
+    def find_kept(self, token: str) -> Principal | None:
+        """Who holds `token`, if that is kept."""
+        key_id, secret_hash = _parse(token)
         now = self._clock()
         principal, ends_at = (self._kept.find(key_id) or {}).get(secret_hash, _NOBODY)
-        if principal is not None and now < ends_at:
-            self._on_lookup(True)
-        else:
-            self._on_lookup(False)
-            principal = self._look_up(ctx, key_id, secret_hash)
+        if principal is None or now >= ends_at:
+            return None
+        self._on_lookup(True)
         self.uses.note(principal, now)
         return principal
 
@@ -123,3 +128,10 @@ class Authenticator:
 
     def _find_credentials(self, ctx: Context, key_id: str) -> Sequence[Credential]:
         return self._store.find_credentials(ctx, key_id)
+
+
+def _parse(token: str) -> tuple[str, bytes]:
+    """The id of its key, and the hash of its secret."""
+    match = _TOKEN.fullmatch(token)
+    key_id, secret = _NO_TOKEN if match is None else match.groups()
+    return key_id, hashlib.sha256(secret.encode()).digest()

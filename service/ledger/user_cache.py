@@ -7,7 +7,7 @@ ledger, or for the database itself, passes the cache by. Accounts and their bala
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -25,10 +25,11 @@ UserKey = tuple[int, int]  # the ledger's id and the user's
 
 @dataclass(slots=True, eq=False)
 class FoundUser:
-    """A user as it was found. Whoever first shows it leaves the encoded `body` here for the next."""
+    """A user as it was found. Whoever first shows it leaves the encoded `body` here for the next, and its `headers`."""
 
     user: User
     body: bytes | None = None
+    headers: Sequence[tuple[str, str]] = ()
 
 
 class FindUser(Protocol):
@@ -38,7 +39,10 @@ class FindUser(Protocol):
 
 
 class UserCache:
-    """See the module. `most` users are kept, none where it is 0; `on_lookup` is told of each lookup whether it was a hit."""
+    """See the module. `most` users are kept, none where it is 0; `on_lookup` is told of each lookup whether it was a hit.
+
+    `look_up` finds what is not kept, and is the store's way unless given; reads at a position always take the store's.
+    """
 
     def __init__(
         self,
@@ -46,12 +50,14 @@ class UserCache:
         *,
         most: int,
         lifetime_s: float,
+        look_up: Callable[[Context, UserKey], User | None] | None = None,
         proved_within: Callable[[float], bool] = lambda _seconds: False,
         on_lookup: Callable[[bool], None] = lambda _hit: None,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._store = store
         self._is_on = most > 0
+        self._find = look_up or (lambda ctx, key: store.find_user(ctx, *key))
         self._on_lookup = on_lookup
         self._kept: Kept[UserKey, FoundUser] = Kept(
             most=most, lifetime_s=lifetime_s, proved_within=proved_within, clock=clock
@@ -63,7 +69,10 @@ class UserCache:
 
     def find(self, ctx: Context, key: UserKey, *, anew: bool = False) -> FoundUser | None:
         """The user, or None where there is none. `anew`: as the database has it now."""
-        if not self._is_on or ctx.value(POSITIONS) is not None:
+        if ctx.value(POSITIONS) is not None:
+            user = self._store.find_user(ctx, *key)
+            return None if user is None else FoundUser(user)
+        if not self._is_on:
             return self._look_up(ctx, key)
         if not anew:
             kept = self._kept.find(key)
@@ -76,6 +85,13 @@ class UserCache:
         else:
             self._kept.keep(key, lookup.found, lookup.begun)
         return lookup.found
+
+    def find_kept(self, key: UserKey) -> FoundUser | None:
+        """The user, if it is kept."""
+        kept = self._kept.find(key) if self._is_on else None
+        if kept is not None:
+            self._on_lookup(True)
+        return kept
 
     def changed(self, key: UserKey, written: Written[User] | None, begun: Begun) -> None:
         """A change that had `begun` has ended: with what it has written, or (None) nobody knows how."""
@@ -94,5 +110,5 @@ class UserCache:
             self._kept.drop((ledger_id, user_id), change)
 
     def _look_up(self, ctx: Context, key: UserKey) -> FoundUser | None:
-        user = self._store.find_user(ctx, *key)
+        user = self._find(ctx, key)
         return None if user is None else FoundUser(user)

@@ -7,6 +7,7 @@ from typing import Any
 from wsgiref.types import WSGIApplication
 
 from service.concurrency.context import Context
+from service.middleware.answer_headers import answer_headers
 from service.middleware.authentication import authentication
 from service.middleware.body_limit import body_limit
 from service.middleware.client_address import client_address
@@ -14,7 +15,7 @@ from service.middleware.cors import cors
 from service.middleware.deadline import deadline
 from service.middleware.environ import Middleware, Render
 from service.middleware.observation import Ended, observation
-from service.middleware.rate_limit import AddressBuckets, Callers, OnRefusal, Taken, rate_limit, rate_limit_headers
+from service.middleware.rate_limit import AddressBuckets, Callers, OnRefusal, Taken, rate_limit
 from service.middleware.recovery import recovery
 from service.middleware.request_id import request_id
 from service.middleware.request_target import request_target
@@ -41,10 +42,10 @@ def chain(
     callers = Callers(address_buckets, on_refusal)
     layers: list[Middleware] = [
         client_address(trusted_proxies),
+        answer_headers,
         request_id,
         tracing(sample),
         observation(began, ended),
-        rate_limit_headers,
         cors(cors_origins),
         recovery(render),
         request_target,

@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterable
 from typing import Any
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
+ANSWER_HEADERS = "ledgerd.answer_headers"  # a list of (name, value): what is added to the answer's headers
+ANSWER_STATUS = "ledgerd.answer_status"  # int, once the answer begins; 0 before
 CONTEXT = "ledgerd.context"  # the request's Context
 REQUEST_ID = "ledgerd.request_id"  # str
 CLIENT_LEFT = "ledgerd.client_left"  # the server's: register a function to be called when the client leaves; unregisters
 CLIENT_ADDRESS = "ledgerd.client_address"  # str: who really sends it, behind trusted proxies as well
 PRINCIPAL = "ledgerd.principal"  # who sends it; set by authentication
-RATE_LIMIT = "ledgerd.rate_limit"  # the key's Limit, and the nanoseconds until its bucket is full
 ROUTE = "ledgerd.route"  # the template of the route that answers, such as /api/users/<user_id>
 TRACE = "ledgerd.trace"  # the request's place in a trace; set by tracing
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from service.concurrency.primitives import monotonic
-from service.middleware.environ import ExcInfo, Headers, Middleware
+from service.middleware.environ import ANSWER_STATUS, Middleware
 
 log = logging.getLogger(__name__)
 
@@ -24,25 +24,13 @@ def observation(began: Callable[[], None], ended: Sequence[Ended]) -> Middleware
 
     def layer(app: WSGIApplication) -> WSGIApplication:
         def with_observation(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-            status = 0
-
-            def start(line: str, headers: Headers, exc_info: ExcInfo = None) -> Callable[[bytes], object]:
-                nonlocal status
-                status = int(line[:3])
-                return start_response(line, headers, exc_info)
-
             def end(sent: int) -> None:
-                duration_s = monotonic() - began_at
-                for told in ended:
-                    try:
-                        told(environ, status, duration_s, sent)
-                    except Exception:
-                        log.exception("a request could not be observed")
+                tell(ended, environ, environ[ANSWER_STATUS], monotonic() - began_at, sent)
 
             began()
             began_at = monotonic()
             try:
-                body = app(environ, start)
+                body = app(environ, start_response)
             except BaseException:  # the server ends the request itself, or the greenlet is killed
                 end(0)
                 raise
@@ -54,6 +42,15 @@ def observation(began: Callable[[], None], ended: Sequence[Ended]) -> Middleware
         return with_observation
 
     return layer
+
+
+def tell(ended: Sequence[Ended], environ: WSGIEnvironment, status: int, duration_s: float, sent: int) -> None:
+    """Tell each of `ended` of an answer, whatever the others do."""
+    for told in ended:
+        try:
+            told(environ, status, duration_s, sent)
+        except Exception:
+            log.exception("a request could not be observed")
 
 
 class _Observed:

@@ -14,7 +14,7 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from service.errors import RateLimited
 from service.limits.bucket import SECOND_NS, Limit
-from service.middleware.environ import CLIENT_ADDRESS, PRINCIPAL, RATE_LIMIT, ExcInfo, Headers, Middleware
+from service.middleware.environ import ANSWER_HEADERS, CLIENT_ADDRESS, PRINCIPAL, Headers, Middleware
 
 OPEN, REFUSED = "open", "refused"  # the uses of an address that are counted apart
 
@@ -49,7 +49,10 @@ class Callers:
 
 
 def rate_limit(take_key: Callable[[Any], Taken], callers: Callers, on_refusal: OnRefusal = lambda _kind: None) -> Middleware:
-    """Inside authentication: raises RateLimited. `take_key` is called with the principal."""
+    """Inside authentication: raises RateLimited. `take_key` is called with the principal.
+
+    Every answer to a key has `RateLimit-Policy` and `RateLimit`, errors too.
+    """
 
     def layer(app: WSGIApplication) -> WSGIApplication:
         def with_rate_limit(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -58,7 +61,7 @@ def rate_limit(take_key: Callable[[Any], Taken], callers: Callers, on_refusal: O
                 callers.admit(environ, OPEN)
                 return app(environ, start_response)
             limit, taken, fill_ns = take_key(principal)
-            environ[RATE_LIMIT] = limit, fill_ns
+            environ[ANSWER_HEADERS] += limit_headers(limit, fill_ns)
             if not taken:
                 on_refusal("key")
                 raise RateLimited("This API key has used up its rate limit.", retry_after_s=limit.wait_s(fill_ns))
@@ -69,21 +72,9 @@ def rate_limit(take_key: Callable[[Any], Taken], callers: Callers, on_refusal: O
     return layer
 
 
-def rate_limit_headers(app: WSGIApplication) -> WSGIApplication:
-    """Outside recovery, so that errors have them too: `RateLimit-Policy` and `RateLimit` where a key was counted."""
-
-    def with_rate_limit_headers(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        def start(status: str, headers: Headers, exc_info: ExcInfo = None) -> Callable[[bytes], object]:
-            told = environ.get(RATE_LIMIT)
-            if told is not None:
-                limit, fill_ns = told
-                headers.append(_policy(limit))
-                headers.append(("RateLimit", f'"key";r={limit.left(fill_ns)};t={-(-fill_ns // SECOND_NS)}'))
-            return start_response(status, headers, exc_info)
-
-        return app(environ, start)
-
-    return with_rate_limit_headers
+def limit_headers(limit: Limit, fill_ns: int) -> Headers:
+    """What an answer says of its key's limit, and of what is left of it where the bucket is full in `fill_ns`."""
+    return [_policy(limit), ("RateLimit", f'"key";r={limit.left(fill_ns)};t={-(-fill_ns // SECOND_NS)}')]
 
 
 @lru_cache(1024)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from service.middleware.environ import REQUEST_ID, ExcInfo, Headers
+from service.middleware.environ import ANSWER_HEADERS, REQUEST_ID
+from service.middleware.ids import new_id
 
 SANE = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 
@@ -16,14 +16,14 @@ def request_id(app: WSGIApplication) -> WSGIApplication:
     """Set `ledgerd.request_id` and the answer's `X-Request-ID`."""
 
     def with_request_id(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        given = environ.get("HTTP_X_REQUEST_ID")
-        chosen = given if given is not None and SANE.fullmatch(given) else os.urandom(12).hex()
-        environ[REQUEST_ID] = chosen
-
-        def start(status: str, headers: Headers, exc_info: ExcInfo = None) -> Callable[[bytes], object]:
-            headers.append(("X-Request-ID", chosen))
-            return start_response(status, headers, exc_info)
-
-        return app(environ, start)
+        chosen = environ[REQUEST_ID] = choose_id(environ)
+        environ[ANSWER_HEADERS].append(("X-Request-ID", chosen))
+        return app(environ, start_response)
 
     return with_request_id
+
+
+def choose_id(environ: WSGIEnvironment) -> str:
+    """The client's, or a new one."""
+    given = environ.get("HTTP_X_REQUEST_ID")
+    return given if given is not None and SANE.fullmatch(given) else new_id(24)

@@ -6,13 +6,13 @@ and a new trace begins. `tracestate` belongs to a valid traceparent and is passe
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from service.middleware.environ import TRACE, ExcInfo, Headers, Middleware
+from service.middleware.environ import ANSWER_HEADERS, TRACE, Headers, Middleware
+from service.middleware.ids import new_id
 
 _PARENT = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})", re.ASCII)
 _STATE = re.compile(r"[ -~]{1,512}", re.ASCII)
@@ -48,30 +48,30 @@ def tracing(sample: Sample = as_the_parent_says) -> Middleware:
 
     def layer(app: WSGIApplication) -> WSGIApplication:
         def with_tracing(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-            trace = environ[TRACE] = _begin(environ, sample)
-
-            def start(status: str, headers: Headers, exc_info: ExcInfo = None) -> Callable[[bytes], object]:
-                headers.append(("traceparent", trace.header))
-                if trace.state:
-                    headers.append(("tracestate", trace.state))
-                return start_response(status, headers, exc_info)
-
-            return app(environ, start)
+            trace = environ[TRACE] = begin_trace(environ, sample)
+            environ[ANSWER_HEADERS] += trace_headers(trace)
+            return app(environ, start_response)
 
         return with_tracing
 
     return layer
 
 
-def _begin(environ: WSGIEnvironment, sample: Sample) -> Trace:
+def trace_headers(trace: Trace) -> Headers:
+    """What an answer says of its trace."""
+    return [("traceparent", trace.header), *([("tracestate", trace.state)] if trace.state else [])]
+
+
+def begin_trace(environ: WSGIEnvironment, sample: Sample) -> Trace:
+    """The request's place in its client's trace, or in a new one."""
     given = environ.get("HTTP_TRACEPARENT")
     parent = None if given is None else _PARENT.fullmatch(given)
     if parent is None:
-        ids = os.urandom(24).hex()  # zeros alone, which would not be valid, are less likely than a broken machine
+        ids = new_id(48)  # zeros alone, which would not be valid, are less likely than a broken machine
         return Trace(ids[:32], ids[32:], None, sample(ids[:32], None), "")
     trace_id, parent_id, flags = parent.groups()
     state = environ.get("HTTP_TRACESTATE", "")
     return Trace(
-        trace_id, os.urandom(8).hex(), parent_id, sample(trace_id, bool(int(flags, 16) & _SAMPLED)),
+        trace_id, new_id(16), parent_id, sample(trace_id, bool(int(flags, 16) & _SAMPLED)),
         state if _STATE.fullmatch(state) else "",
     )

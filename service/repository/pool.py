@@ -83,15 +83,18 @@ class Pool:
         self._canceller.close()
 
     @contextmanager
-    def connection(self, ctx: Context, *, writes: bool = False) -> Iterator[PgConnection]:
+    def connection(
+        self, ctx: Context, *, writes: bool = False, within_s: float = LONGEST_ACQUIRE_S
+    ) -> Iterator[PgConnection]:
         """A connection for the block, in autocommit mode; `writes` says that the block changes something.
 
-        Raises the error of `ctx` when that ends first, and of psycopg's errors what `translate` makes of them; OutcomeUnknown
-        when the connection breaks while the block writes. Nothing is raised for a block that has ended well.
+        Raises the error of `ctx` when that ends first, and of psycopg's errors what `translate` makes of them: Unavailable
+        when none is to be had `within_s`; OutcomeUnknown when the connection breaks while the block writes. Nothing is raised
+        for a block that has ended well.
         """
         ctx.check()
         remaining_s = ctx.remaining()
-        wait_s = LONGEST_ACQUIRE_S if remaining_s is None else min(remaining_s, LONGEST_ACQUIRE_S)
+        wait_s = within_s if remaining_s is None else min(remaining_s, within_s)
         try:
             conn = self._take(wait_s)
         except PoolTimeout as exc:

@@ -14,7 +14,7 @@ from typing import TypeVar
 from service.concurrency.breaker import Breaker, State
 from service.concurrency.context import Context, background, with_cancel
 from service.concurrency.primitives import Lock, monotonic
-from service.errors import Internal, Unavailable
+from service.errors import Internal, LedgerdError, Unavailable
 from service.repository.pool import PgConnection, Pool
 
 log = logging.getLogger(__name__)
@@ -23,6 +23,7 @@ T = TypeVar("T")
 
 FAILURES, WINDOW_S, OPEN_S = 3, 10.0, 2.0
 WEIGHT = 0.3  # of the newest read in the mean
+ACQUIRE_S = 0.25  # a dead one has no connection to give, and another server may be asked
 MOST_POSITIONS = 256  # of the primary, two a second
 
 
@@ -62,19 +63,24 @@ class Replica:
         self._lock = Lock()
         self._answering = with_cancel(background())  # ends when it is found not to answer, and with it what waits for it
 
-    def read(self, ctx: Context, work: Callable[[PgConnection], T]) -> T:
-        """`work(conn)` on one of its connections. Raises Unavailable when it fails or stops answering, BreakerOpen."""
-        return self.breaker.call(self._read, ctx, work)
+    def read(self, ctx: Context, work: Callable[[PgConnection], T], *, acquire_s: float = ACQUIRE_S) -> T:
+        """`work(conn)` on one of its connections. Raises BreakerOpen, and Unavailable when it fails, stops answering or has no
+        connection within `acquire_s`.
+        """
+        return self.breaker.call(self._read, ctx, work, acquire_s)
 
-    def _read(self, ctx: Context, work: Callable[[PgConnection], T]) -> T:
+    def _read(self, ctx: Context, work: Callable[[PgConnection], T], acquire_s: float) -> T:
         began = monotonic()
         with self._lock:
             answering = self._answering
         with with_cancel(ctx) as bounded:
             forget = answering.on_done(lambda: bounded.cancel(Unavailable("The replica does not answer.")))
             try:
-                with self.pool.connection(bounded) as conn:
+                with self.pool.connection(bounded, within_s=acquire_s) as conn:
                     found = work(conn)
+            except LedgerdError:  # such as that another server was faster: it would have taken longer still
+                self.note_took(max(monotonic() - began, self.mean_s))
+                raise
             finally:
                 forget()
         self.note_took(monotonic() - began)

@@ -81,7 +81,7 @@ class Replicas:
 
         try:
             with with_timeout(ctx, ANSWER_WITHIN_S) as bounded:
-                system, in_recovery, replayed = replica.read(bounded, look)
+                system, in_recovery, replayed = replica.read(bounded, look, acquire_s=ANSWER_WITHIN_S)
         except (LedgerdError, BreakerOpen):
             if ctx.error() is None:
                 replica.stop_waiting()

@@ -25,6 +25,7 @@ class UserRepository:
         self._pool = pool
         self._reader = reader
         self._find = queries.take("find_user")
+        self._find_many = queries.take("find_users")
         self._lock = queries.take("lock_user")
         self._list = queries.take("list_users")
         self._list_by_email = queries.take("list_users_by_email")
@@ -37,6 +38,12 @@ class UserRepository:
         """The user, or None, from the primary: what is kept of it must not be older than what was told of its changes."""
         where = {"ledger_id": ledger_id, "user_id": user_id}
         return self._reader.read_primary(ctx, lambda conn: _users(conn).execute(self._find, where, prepare=True).fetchone())
+
+    def find_users(self, ctx: Context, keys: Sequence[tuple[int, int]]) -> dict[tuple[int, int], User]:
+        """Those that are there, by ledger and id, from the primary in one round trip."""
+        where = {"ledgers": [ledger_id for ledger_id, _ in keys], "users": [user_id for _, user_id in keys]}
+        rows = self._reader.read_primary(ctx, lambda conn: conn.execute(self._find_many, where, prepare=True).fetchall())
+        return {(ledger_id, user[0]): User(*user) for ledger_id, *user in rows}
 
     def list_users(self, ctx: Context, ledger_id: int, *, after_id: int, limit: int, email: str | None) -> Sequence[User]:
         """A page in id order."""

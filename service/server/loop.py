@@ -24,7 +24,8 @@ from service.middleware.environ import CLIENT_LEFT
 from service.server.answer import Answer
 from service.server.connection import BODY_TIMEOUT_S, SLOWEST_BYTES_PER_S, Connection, Connections, Phase
 from service.server.handed_on import HandedOn
-from service.server.plain import Plain, read_head
+from service.server.heads import Heads, heads_for
+from service.server.plain import Plain
 from service.server.refusal import OF_A_BODY, refuse
 
 log = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ class RequestLoop(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.connections = Connections()
-        self._schemes = lru_cache(1024)(self._find_schemes)
+        self._heads = lru_cache(1024)(self._find_heads)
 
     def load_wsgi(self) -> None:
         """Load the application, and put between it and gunicorn's loop what this one does itself."""
@@ -61,7 +62,7 @@ class RequestLoop(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
         conn = Connection(client)
         self.connections.add(conn)
         try:
-            unusual = self._serve_plain(conn, self._base_environ(listener, conn, addr), self._schemes(addr and addr[0]))
+            unusual = self._serve_plain(conn, self._base_environ(listener, conn, addr), self._heads(addr and addr[0]))
             if unusual:
                 super().handle(listener, HandedOn(conn, unusual), addr)
             conn.linger()
@@ -95,7 +96,7 @@ class RequestLoop(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
         """gunicorn's bound on waiting for a request. The connection has its own."""
         yield
 
-    def _serve_plain(self, conn: Connection, base: dict[str, Any], schemes: dict[str, str]) -> bytes:
+    def _serve_plain(self, conn: Connection, base: dict[str, Any], heads: Heads) -> bytes:
         """Answer plain requests to the end of the connection, or to one that is not plain: what has been read of that."""
         data = b""
         while True:
@@ -105,7 +106,7 @@ class RequestLoop(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
                 if not data:
                     return b""
             end = data.find(b"\r\n\r\n") + 4
-            plain = read_head(data[:end], base, schemes) if end > 4 else None
+            plain = heads.read(data[:end], base) if end > 4 else None
             if plain is None:
                 return data
             body, data = data[end : end + plain.length], data[end + plain.length :]
@@ -167,12 +168,12 @@ class RequestLoop(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
             "wsgi.url_scheme": "http",
         }
 
-    def _find_schemes(self, host: str) -> dict[str, str]:
+    def _find_heads(self, host: str) -> Heads:
         """The fields by which the peer may say that it was asked by https, if it is trusted, by their keys."""
         policy = HeaderPolicy()
         policy.cfg, policy.peer_addr = self.cfg, (host, 0) if host else ""
         fields, _ = policy._peer_trusted_for_forwarded()
-        return {"HTTP_" + name.replace("-", "_"): value for name, value in fields.items()}
+        return heads_for(tuple(("HTTP_" + name.replace("-", "_"), value) for name, value in fields.items()))
 
 
 def _receive_body(conn: Connection, begun: bytes, length: int) -> bytes:

@@ -13,6 +13,7 @@ from service.ledger.posting import BatchReport
 from service.middleware.access_log import access_log
 from service.middleware.observation import Ended
 from service.middleware.tracing import Sample, as_the_parent_says
+from service.telemetry.gathered import Gathered
 from service.telemetry.metrics import Metrics
 from service.telemetry.no_metrics import NoMetrics, Queue
 from service.telemetry.otel import export_problems, export_wanted
@@ -36,6 +37,7 @@ class Telemetry:
         self.metrics: NoMetrics = Metrics(env) if metrics else NoMetrics()
         self._spans = _open_spans(env)
         self._log_level = log_level
+        self._request_lines = Gathered(standard_error())
 
     @property
     def sample(self) -> Sample:
@@ -44,7 +46,7 @@ class Telemetry:
 
     def observers(self) -> Sequence[Ended]:
         """For middleware.observation: those who are told of every answer."""
-        observers: list[Ended] = [access_log(request_logger(self._log_level))]
+        observers: list[Ended] = [access_log(request_logger(self._log_level, self._request_lines))]
         if isinstance(self.metrics, Metrics):
             observers.append(self.metrics.request_ended)
         if self._spans is not None:
@@ -67,6 +69,7 @@ class Telemetry:
         """Write what was counted, and send the last spans, within `timeout_s` and FLUSH_S."""
         end = monotonic() + min(timeout_s, FLUSH_S)
         self.metrics.refresh()
+        self._request_lines.close()
         if self._spans is not None:
             self._spans.close(max(end - monotonic(), 0.0))
 

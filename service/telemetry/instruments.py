@@ -52,6 +52,8 @@ class Instruments:
         self.replica_lag = gauge(
             "replica_lag_seconds", "How far a replica is behind, as the worst worker sees it", "server", of_workers="livemax"
         )
+        self.replica_reads = counter("replica_reads_total", "Reads that were given to a replica first")
+        self.hedged_reads = counter("hedged_reads_total", "Of these, those that were sent to a second server as well")
 
         self.unsealed_age = gauge(
             "unsealed_age_seconds", "How old the oldest transfer without a seal is", of_workers="livemax"

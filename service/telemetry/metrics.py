@@ -26,8 +26,16 @@ from service.ledger.posting import BatchReport
 from service.ledger.transfers import Outcome, Post, PostGroup, PostRequest, Refused
 from service.telemetry.instruments import BATCH_SIZES, REQUEST_S, WAIT_S, Instruments
 from service.telemetry.multiprocess import FOLDER, NUMBER
-from service.telemetry.no_metrics import Lagging, NoMetrics, Queue
-from service.telemetry.readings import Growth, read_breakers, read_pool, read_queue, read_replica, read_tasks
+from service.telemetry.no_metrics import Hedged, Lagging, NoMetrics, Queue
+from service.telemetry.readings import (
+    Growth,
+    read_breakers,
+    read_hedging,
+    read_pool,
+    read_queue,
+    read_replica,
+    read_tasks,
+)
 from service.telemetry.requests import Requests
 from service.telemetry.tally import Counts, Distribution
 
@@ -113,6 +121,9 @@ class Metrics(NoMetrics):
 
     def watch_replica(self, server: str, replica: Lagging) -> None:
         self._readings.append(partial(read_replica, self._instruments, server, replica))
+
+    def watch_hedging(self, hedging: Hedged) -> None:
+        self._readings.append(partial(read_hedging, self._instruments, hedging, Growth()))
 
     def watch_breaker(self, name: str, breaker: Breaker) -> None:
         self._breakers.append((name, breaker))

@@ -29,6 +29,15 @@ class Lagging(Protocol):
     def lag_s(self) -> float: ...
 
 
+class Hedged(Protocol):
+    """How many reads replicas were asked for, and how many of these were hedged, since the process began."""
+
+    @property
+    def reads(self) -> int: ...
+    @property
+    def hedges(self) -> int: ...
+
+
 class NoMetrics:
     """Whoever tells something is not heard."""
 
@@ -66,6 +75,9 @@ class NoMetrics:
 
     def watch_replica(self, server: str, replica: Lagging) -> None:
         """Read how far a replica is behind."""
+
+    def watch_hedging(self, hedging: Hedged) -> None:
+        """Read how many reads of replicas there were, and how many hedges."""
 
     def watch_breaker(self, name: str, breaker: Breaker) -> None:
         """Read the state of `breaker`; several of one name are counted together."""

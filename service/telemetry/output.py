@@ -36,18 +36,17 @@ class Output:
         own = _open_again(fd) if stat.S_ISFIFO(mode) else os.dup(fd)
         self._send, self.close = partial(os.write, own), partial(os.close, own)
 
-    def write(self, line: bytes) -> None:
-        """Write `line`, which ends with a line break, at once or never."""
+    def write(self, lines: bytes) -> None:
+        """Write `lines`, each with a line break at its end, at once or never."""
         if self._torn:
-            line = b"\n" + line
+            lines = b"\n" + lines
         try:
-            sent = self._send(line)
+            sent = self._send(lines)
         except OSError:  # no room, or nobody reads any more
-            self.dropped += 1
+            self.dropped += lines.count(b"\n") - self._torn
             return
-        self._torn = sent < len(line)
-        if self._torn:
-            self.dropped += 1
+        self._torn = sent < len(lines)
+        self.dropped += lines.count(b"\n", sent)
 
 
 @cache

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from service.concurrency.breaker import Breaker, State
 from service.concurrency.spawn import TaskStatus
 from service.telemetry.instruments import Instruments
-from service.telemetry.no_metrics import Lagging, Queue
+from service.telemetry.no_metrics import Hedged, Lagging, Queue
 
 
 class Growth:
@@ -46,6 +46,12 @@ def read_pool(to: Instruments, server: str, statistics: Callable[[], Mapping[str
 def read_replica(to: Instruments, server: str, replica: Lagging) -> None:
     """How far it is behind."""
     to.replica_lag.labels(server).set(replica.lag_s)
+
+
+def read_hedging(to: Instruments, hedging: Hedged, grown: Growth) -> None:
+    """How many reads there were, and how many hedges."""
+    to.replica_reads.inc(grown.by("reads", hedging.reads))
+    to.hedged_reads.inc(grown.by("hedges", hedging.hedges))
 
 
 def read_breakers(to: Instruments, breakers: Iterable[tuple[str, Breaker]]) -> None:

@@ -1,38 +1,30 @@
-"""The logger for a line a request, by structlog: no records, no handlers, one write a line."""
+"""The log lines of requests: no records, no handlers, since there is one for each of many thousands a second."""
 
 from __future__ import annotations
 
 import time
-from typing import cast
-
-import structlog
-from structlog.typing import EventDict, WrappedLogger
+from collections.abc import Callable, Mapping
+from logging import getLevelNamesMapping
 
 from service.middleware.access_log import Log
+from service.telemetry.gathered import Gathered
 from service.telemetry.logging import stamp, to_json
-from service.telemetry.output import Output, standard_error
+from service.telemetry.output import Output
 
 LOGGER = "ledgerd.access"
 
 
-def request_logger(level: str, output: Output | None = None) -> Log:
-    """It writes from `level` (debug, info, warning, error) on, to standard error unless told otherwise."""
-    wrapped = structlog.wrap_logger(
-        _Lines(output or standard_error()),
-        processors=[_render],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        cache_logger_on_first_use=True,
+def request_logger(level: str, output: Output | Gathered) -> Log:
+    """It writes from `level` (debug, info, warning, error) on."""
+    least = getLevelNamesMapping()[level.upper()]
+    return Log(
+        *(_writer(name, output) if getLevelNamesMapping()[name.upper()] >= least else None for name in ("info", "warning"))
     )
-    return cast(Log, wrapped.bind())
 
 
-class _Lines:
-    """What structlog calls with the finished line, whatever its level."""
+def _writer(level: str, output: Output | Gathered) -> Callable[[Mapping[str, object]], None]:
+    def write(fields: Mapping[str, object]) -> None:
+        line = {"time": stamp(time.time()), "level": level, "logger": LOGGER, "message": "request", **fields}
+        output.write(to_json(line) + b"\n")
 
-    def __init__(self, output: Output) -> None:
-        self.info = self.warning = output.write
-
-
-def _render(_logger: WrappedLogger, level: str, event: EventDict) -> bytes:
-    line = {"time": stamp(time.time()), "level": level, "logger": LOGGER, "message": event["event"], **event["fields"]}
-    return to_json(line) + b"\n"
+    return write

@@ -2,6 +2,13 @@
 SELECT id, name, email, metadata, version, created_at, updated_at
 FROM users WHERE ledger_id = %(ledger_id)s AND id = %(user_id)s;
 
+-- name: find_users
+-- OFFSET 0 leaves one plan only: a probe of the primary key for each.
+SELECT wanted.ledger_id, found.*
+FROM unnest(%(ledgers)s::bigint[], %(users)s::bigint[]) AS wanted (ledger_id, id),
+     LATERAL (SELECT id, name, email, metadata, version, created_at, updated_at FROM users
+              WHERE ledger_id = wanted.ledger_id AND id = wanted.id OFFSET 0) AS found;
+
 -- name: lock_user
 SELECT version FROM users WHERE ledger_id = %(ledger_id)s AND id = %(user_id)s FOR UPDATE;
 

@@ -12,8 +12,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from service.app import Application
 from service.config import Config
-from service.telemetry import request_log
+from service.telemetry import facade
 from tests.client import ApiClient
+from tests.serving import wait_until
 from tests.unit.test_log_lines import Lines
 
 
@@ -21,7 +22,7 @@ from tests.unit.test_log_lines import Lines
 def lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lines]:
     """The log lines of the application."""
     made = Lines(tmp_path / "log")
-    monkeypatch.setattr(request_log, "standard_error", lambda: made.output)
+    monkeypatch.setattr(facade, "standard_error", lambda: made.output)
     yield made
     made.output.close()
     os.close(made.fd)
@@ -118,6 +119,7 @@ def test_a_request_is_one_line_with_its_route_and_its_trace(api: ApiClient, line
     trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
     reply = api.get("/api/users/9", X_Request_ID="r-9", traceparent=trace)
     assert reply.headers["traceparent"].startswith(trace[:36])
+    wait_until(lambda: lines.raw, 10)  # lines are gathered first
     (line,) = lines.all
     assert (line["request_id"], line["trace_id"]) == ("r-9", trace[3:35])
     assert (line["method"], line["route"]) == ("GET", "/api/users/<user_id>")
@@ -133,6 +135,7 @@ def test_nothing_secret_is_logged_or_measured(application: Application, api: Api
     api.post("/api/users", {"name": "Private Name", "email": "private@example.com"})
     api.post("/api/users", {"private": "private"}, Idempotency_Key="private", X_Request_ID="not private sane")
     ApiClient(application, key[:-1] + "x").get("/api/users", Cookie="private")
+    wait_until(lambda: len(lines.raw) >= 4, 10)  # lines are gathered first
     text = b"\n".join(lines.raw).decode() + api.get("/metrics").body.decode()
     assert text.count('"/api/users"') >= 4
     for secret in (key, key.rpartition("_")[2], "private", "Private"):

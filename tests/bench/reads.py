@@ -1,10 +1,12 @@
-"""Measure reads in a ledger of many transfers, in the database: statement pages, balances in the past, lists.
+"""Measure reads in a ledger of many transfers, and in one of ten times as many.
 
-    python -m tests.bench.reads [--transfers 1000000] [--accounts 100000] [--rounds 5] [--json FILE]
+    python -m tests.bench.reads [--rows 1000000] [--accounts 100000] [--rounds 5] [--export] [--json FILE]
 
-It starts a PostgreSQL of its own and fills it: one account in a hundred takes half of all transfers, so that some have long
-statements; one transfer in ten has a reference. Then each query is run on a warm cache for ten different arguments a round,
-and the median time is printed, with the plan's nodes that read tables.
+For each ledger it starts a PostgreSQL of its own and fills it: one account in a hundred takes half of all transfers, so that
+some have long statements; one transfer in ten has a reference. Then each query of statements, balances in the past, lists and
+searches is run in the database, on a warm cache, for ten different arguments a round. Printed are the median time in either
+ledger, by how much it has grown, and the nodes of the plan in the larger one that read tables. `--export` exports the larger
+one as well (see tests/bench/export.py).
 """
 
 from __future__ import annotations
@@ -15,7 +17,6 @@ import random
 import statistics
 import sys
 import time
-from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,12 @@ import psycopg
 
 from service.repository.migrate import migrate
 from service.repository.queries import Queries, sql_folder
+from tests.bench.export import export
 from tests.bench.posting import server
 from tests.big_ledger import BEGAN, PER_SECOND, fill, plan_nodes
 
 ARGUMENTS = 10  # different ones a round
+GROWN = 10  # times as many transfers
 
 
 def cases(conn: psycopg.Connection, transfers: int) -> dict[str, tuple[str, list[dict[str, Any]]]]:
@@ -67,36 +70,55 @@ def cases(conn: psycopg.Connection, transfers: int) -> dict[str, tuple[str, list
     }
 
 
+def measure(conn: psycopg.Connection, transfers: int, rounds: int) -> dict[str, tuple[float, list[str]]]:
+    """By read: the median in milliseconds, and what its plan does."""
+    queries = Queries(sql_folder() / "queries")
+    found = {}
+    for name, (query, arguments) in cases(conn, transfers).items():
+        took_ms = []
+        for number in range(rounds + 1):
+            for values in arguments:
+                began = time.perf_counter()
+                conn.execute(queries.take(query), values, prepare=True).fetchall()
+                if number:  # the first round warms
+                    took_ms.append(1000 * (time.perf_counter() - began))
+        found[name] = statistics.median(took_ms), plan_nodes(conn, queries.take(query), arguments[0])
+    return found
+
+
+def _tell(what: str) -> None:
+    print(f"{datetime.now(UTC):%H:%M:%SZ} {what}", file=sys.stderr)
+
+
 def main() -> int:
     """Fill, measure, and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--transfers", type=int, default=1_000_000)
+    parser.add_argument("--rows", type=int, default=1_000_000, help="transfers in the smaller ledger")
     parser.add_argument("--accounts", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--json", type=Path, help="also write the medians here, in milliseconds")
+    parser.add_argument("--export", action="store_true", help="also export the larger ledger through HTTP")
+    parser.add_argument("--json", type=Path, help="also write the medians, in milliseconds, and the ratios here")
     options = parser.parse_args()
-    figures: dict[str, list[float]] = defaultdict(list)
-    plans: dict[str, list[str]] = {}
-    queries = Queries(sql_folder() / "queries")
-    with server() as (postgres, _), psycopg.connect(postgres.url, autocommit=True) as conn:
-        migrate(postgres.url, sql_folder(), lambda _: None)
-        print(f"filling: {options.transfers:,} transfers, {options.accounts:,} accounts", file=sys.stderr)
-        fill(conn, transfers=options.transfers, accounts=options.accounts)
-        for name, (query, arguments) in cases(conn, options.transfers).items():
-            plans[name] = plan_nodes(conn, queries.take(query), arguments[0])
-            for number in range(options.rounds + 1):
-                for values in arguments:
-                    began = time.perf_counter()
-                    conn.execute(queries.take(query), values, prepare=True).fetchall()
-                    if number:  # the first round warms
-                        figures[name].append(1000 * (time.perf_counter() - began))
-    for name, values in figures.items():
-        plan = ", ".join(sorted(set(plans[name])))
-        print(f"{name:24} {statistics.median(values):7.2f} ms   worst {max(values):7.2f}   {plan}")
+    figures, exported = [], None
+    for transfers in (options.rows, GROWN * options.rows):
+        with server() as (postgres, _), psycopg.connect(postgres.url, autocommit=True) as conn:
+            migrate(postgres.url, sql_folder(), lambda _: None)
+            _tell(f"filling: {transfers:,} transfers, {options.accounts:,} accounts")
+            fill(conn, transfers=transfers, accounts=options.accounts)
+            _tell("measuring")
+            figures.append(measure(conn, transfers, options.rounds))
+            if options.export and transfers > options.rows:
+                exported = export(postgres.url)
+    small, large = figures
+    print(f"{'milliseconds, median':24} {options.rows:>12,} {GROWN * options.rows:>12,}  ratio")
+    for name, (large_ms, plan) in large.items():
+        small_ms = small[name][0]
+        print(f"{name:24} {small_ms:12.2f} {large_ms:12.2f} {large_ms / small_ms:6.2f}  {', '.join(sorted(set(plan)))}")
+    if exported is not None:
+        print(exported)
     if options.json:
-        medians = {name: statistics.median(values) for name, values in figures.items()}
+        medians = {name: [small[name][0], ms, ms / small[name][0]] for name, (ms, _) in large.items()}
         options.json.write_text(json.dumps(medians, indent=2) + "\n")
-    print(f"measured at {datetime.now(UTC):%Y-%m-%d %H:%M}Z", file=sys.stderr)
     return 0
 
 

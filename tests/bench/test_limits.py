@@ -12,9 +12,10 @@ from service.limits.bucket import Limit
 from service.limits.file import BucketFile
 from service.limits.limiter import Limiter
 from service.limits.table import Table
+from service.middleware.answer_headers import answer_headers
 from service.middleware.client_address import client_address
 from service.middleware.environ import CLIENT_ADDRESS, PRINCIPAL
-from service.middleware.rate_limit import Callers, rate_limit, rate_limit_headers
+from service.middleware.rate_limit import Callers, rate_limit
 
 GENEROUS = Limit(1_000_000, 1_000_000)
 SMALL = Limit(1_000_000, 100)  # of a burst that is always counted under the lock
@@ -47,7 +48,7 @@ def test_a_limit_under_the_lock(benchmark: Any, limiter: Limiter) -> None:
 def test_a_limited_request(benchmark: Any, limiter: Limiter) -> None:
     """Both layers, headers included."""
     callers = Callers(limiter)
-    app = rate_limit_headers(rate_limit(lambda key: limiter.take_key(key, None, None), callers)(answer))
+    app = answer_headers(rate_limit(lambda key: limiter.take_key(key, None, None), callers)(answer))
     assert benchmark(lambda: app({PRINCIPAL: "0123456789ab"}, lambda _status, _headers, _exc_info: print)) == []
 
 

@@ -44,6 +44,17 @@ class Standby:
             self.execute("SELECT pg_wal_replay_resume()")
 
 
+@contextmanager
+def behind_proxies(servers: list[EmbeddedPostgres], name: str) -> Iterator[list[Standby]]:
+    """Both servers with the database of that name, which has come to them, each behind a proxy of its own."""
+    urls = [f"postgresql://ledgerd@/{name}?host={postgres.data_dir / 'socket'}" for postgres in servers]
+    with Proxy(urls[0]) as first, Proxy(urls[1]) as second:
+        found = [Standby(postgres, proxy) for postgres, proxy in zip(servers, (first, second), strict=True)]
+        for standby in found:
+            wait_until(lambda s=standby: s.execute(f"SELECT count(*) FROM pg_database WHERE datname = '{name}'") == (1,), 20)
+        yield found
+
+
 @pytest.fixture(scope="package")
 def servers(test_server: TestServer) -> Iterator[list[EmbeddedPostgres]]:
     """The two standbys, made once."""
@@ -53,13 +64,8 @@ def servers(test_server: TestServer) -> Iterator[list[EmbeddedPostgres]]:
 
 @pytest.fixture
 def standbys(servers: list[EmbeddedPostgres], database_url: str) -> Iterator[list[Standby]]:
-    """Both, with the test's database on them, each behind a proxy of its own."""
-    name = database_url.partition("?")[0].rpartition("/")[2]
-    urls = [f"postgresql://ledgerd@/{name}?host={postgres.data_dir / 'socket'}" for postgres in servers]
-    with Proxy(urls[0]) as first, Proxy(urls[1]) as second:
-        found = [Standby(postgres, proxy) for postgres, proxy in zip(servers, (first, second), strict=True)]
-        for standby in found:
-            wait_until(lambda s=standby: s.execute(f"SELECT count(*) FROM pg_database WHERE datname = '{name}'") == (1,), 20)
+    """Both, with the test's database on them."""
+    with behind_proxies(servers, database_url.partition("?")[0].rpartition("/")[2]) as found:
         yield found
 
 

@@ -10,9 +10,11 @@ import pytest
 
 from service.api.cursors import Cursors
 from service.app import Application
-from service.concurrency.context import background
+from service.concurrency.context import background, with_timeout
 from service.config import Config
+from service.errors import DeadlineExceeded
 from service.repository.hedging import SHARE
+from service.repository.pool import LONGEST_ACQUIRE_S
 from tests.client import ApiClient
 from tests.conftest import make_key
 from tests.replicas.conftest import Standby
@@ -95,6 +97,17 @@ def test_without_replicas_that_answer_the_primary_does(
     wait_until(lambda: len(application.database.replicas.candidates()) == 2, 20)
 
 
+def test_dead_replicas_are_not_waited_for(api: ApiClient, application: Application, standbys: list[Standby]) -> None:
+    """Nobody can connect to them: the primary answers long before the time in which a connection may become free."""
+    first, _ = pair(api)
+    application.database.hedging._fixed_s = 86_400
+    for standby in standbys:
+        standby.proxy.refusing = True
+        standby.proxy.cut_all()
+    for _ in range(5):
+        assert api.get(f"/api/accounts/{first}", Request_Timeout=str(LONGEST_ACQUIRE_S - 1)).status == 200
+
+
 def test_a_replica_that_falls_silent_is_given_up(api: ApiClient, application: Application, standbys: list[Standby]) -> None:
     """Its connections look alive and nothing comes: reads that wait for it are answered by others, long before their time."""
     first, _ = pair(api)
@@ -124,6 +137,18 @@ def test_hedges_are_few_and_leave_nothing_running(
     for standby in standbys:
         running = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'ledgerd' AND state <> 'idle'"
         wait_until(lambda s=standby, q=running: s.execute(q) == (0,), 10)
+
+
+def test_a_replica_that_loses_a_race_is_asked_last(application: Application) -> None:
+    """It would have taken longer than until it was cancelled, so it is known to be slow before it has ever answered."""
+    replicas = application.database.replicas
+    wait_until(lambda: len(replicas.candidates()) == 2 and all(replica.mean_s for replica in replicas.all), 10)
+    slow, fast = replicas.all
+    slow.mean_s = fast.mean_s = 0.001
+    with with_timeout(background(), 0.3) as ctx, pytest.raises(DeadlineExceeded):
+        slow.read(ctx, lambda conn: conn.execute("SELECT pg_sleep(10)"), acquire_s=10)
+    assert slow.mean_s > 0.05
+    assert {replicas.candidates()[0].name for _ in range(4)} == {fast.name}
 
 
 def test_a_server_that_is_no_replica_is_not_read(config: Config, database_url: str, key: str) -> None:

@@ -40,6 +40,31 @@ def test_a_tool_refuses_a_machine_that_it_is_not_for(name: str) -> None:
     assert "sudo deploy/" in done.stderr or "make run" in done.stderr
 
 
+def test_a_release_that_differs_from_its_digests_is_refused(tmp_path: Path) -> None:
+    """By the release's own command: the file is named, and what to do."""
+    (tmp_path / "bin").mkdir()
+    command = tmp_path / "bin" / "ledgerd"
+    command.write_text(f'#!/bin/sh\ncd "{ROOT}" && exec "{sys.executable}" -m service "$@"\n')
+    command.chmod(0o755)
+    (tmp_path / "file").write_text("as it was")
+    digests = tmp_path / "RELEASE.SHA256SUMS"
+    subprocess.run([command, "digest", tmp_path, "-o", digests], check=True)
+    check = (
+        "import sys; from pathlib import Path; from host.digests import check_digests; from host.layout import Refused\n"
+        "try: check_digests(Path(sys.argv[1]))\nexcept Refused as refused: sys.exit(str(refused))"
+    )
+
+    def checked() -> subprocess.CompletedProcess[str]:
+        arguments = [sys.executable, "-B", "-c", check, tmp_path]
+        return subprocess.run(arguments, cwd=ROOT / "deploy", capture_output=True, text=True, check=False)
+
+    assert checked().returncode == 0
+    (tmp_path / "file").write_text("otherwise")
+    done = checked()
+    assert done.returncode == 1
+    assert "file: differs from the manifest. Remove it, and release it from its bundle again" in done.stderr
+
+
 def test_a_wrong_call_is_told() -> None:
     """argparse's status 2, with the usage."""
     done = run("release", "--no-such-option")

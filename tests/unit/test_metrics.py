@@ -140,6 +140,16 @@ def test_the_lag_of_replicas(metrics: Metrics) -> None:
     assert figures(metrics)["replica_lag_seconds replica 1"] == 0.25
 
 
+def test_reads_of_replicas_and_their_hedges(metrics: Metrics) -> None:
+    """By how much they have grown."""
+    hedging = SimpleNamespace(reads=40, hedges=1)
+    metrics.watch_hedging(hedging)
+    metrics.refresh()
+    hedging.reads, hedging.hedges = 60, 3
+    found = figures(metrics)
+    assert (found["replica_reads_total"], found["hedged_reads_total"]) == (60, 3)
+
+
 def test_breakers_tasks_caches_limiters_and_lines(metrics: Metrics) -> None:
     """Each under a name that the code gives it."""
     breakers = [Breaker(failures=1, window_s=1, open_s=60) for _ in range(2)]

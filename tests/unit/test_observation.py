@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from service.middleware.answer_headers import answer_headers
 from service.middleware.observation import observation
 from tests.unit.test_middleware import call
 
@@ -59,7 +60,7 @@ def answering(body: Any) -> Callable[..., Any]:
 
 def observed(watcher: Watcher, app: Callable[..., Any]) -> Any:
     """The application, watched."""
-    return observation(watcher.begin, [watcher.end])(app)
+    return answer_headers(observation(watcher.begin, [watcher.end])(app))
 
 
 def test_an_answer_of_one_piece(watcher: Watcher) -> None:
@@ -115,7 +116,7 @@ def test_a_watcher_that_fails_harms_nobody(watcher: Watcher, caplog: pytest.LogC
     def broken(*_: Any) -> None:
         raise ZeroDivisionError
 
-    app = observation(watcher.begin, [broken, watcher.end])(answering([b"x"]))
+    app = answer_headers(observation(watcher.begin, [broken, watcher.end])(answering([b"x"])))
     assert call(app)[2] == b"x"
     assert watcher.ended == [(201, 1)]
     assert caplog.records[0].exc_info is not None

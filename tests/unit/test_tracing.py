@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from service.middleware.answer_headers import answer_headers
 from service.middleware.environ import TRACE
 from service.middleware.tracing import Trace, tracing
 from tests.unit.test_middleware import call, echo
@@ -23,7 +24,7 @@ def traced(**environ: Any) -> tuple[Trace, dict[str, str]]:
         seen.update(environ)
         return echo(environ, start_response)
 
-    _, headers, _ = call(tracing()(app), **environ)
+    _, headers, _ = call(answer_headers(tracing()(app)), **environ)
     return seen[TRACE], headers
 
 
@@ -76,8 +77,8 @@ def test_whoever_exports_decides_what_is_sampled() -> None:
         asked.append((trace_id, parent_sampled))
         return True
 
-    _, headers, _ = call(tracing(sample)(echo), HTTP_TRACEPARENT=GIVEN[:-1] + "0")
+    _, headers, _ = call(answer_headers(tracing(sample)(echo)), HTTP_TRACEPARENT=GIVEN[:-1] + "0")
     assert headers["traceparent"].endswith("-01")
-    call(tracing(sample)(echo))
+    call(answer_headers(tracing(sample)(echo)))
     assert asked[0] == (TRACE_ID, False)
     assert asked[1][1] is None

@@ -1,0 +1,14 @@
+"""Ids of requests and spans: unlike all others, and no secret, so they need not cost a call of the kernel each."""
+
+from __future__ import annotations
+
+import os
+from random import Random
+
+_random = Random()  # noqa: S311  # seeded by the system, and in each process anew
+os.register_at_fork(after_in_child=_random.seed)
+
+
+def new_id(hex_digits: int) -> str:
+    """So many random hexadecimals, lower case."""
+    return f"{_random.getrandbits(4 * hex_digits):0{hex_digits}x}"
