@@ -12,7 +12,7 @@ from typing import ClassVar, Self
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
-    """What is wrong with one part of the input: `field` is a JSON member (dotted), a parameter or a header."""
+    """What is wrong with one part of the input: `field` is a JSON member (`transfers[2].amount`), a parameter or a header."""
 
     field: str
     message: str

@@ -14,6 +14,7 @@ from service.api.health import HealthHandlers
 from service.api.keys import KeyHandlers
 from service.api.ledgers import LedgerHandlers
 from service.api.metrics import MetricsHandlers
+from service.api.resolving import ResolvingHandlers
 from service.api.routes import Route
 from service.api.seals import SealHandlers
 from service.api.search import SearchHandlers
@@ -27,6 +28,7 @@ from service.database import Database
 from service.ledger.accounts import Accounts
 from service.ledger.authenticator import Authenticator
 from service.ledger.entries import Entries
+from service.ledger.expiry import Expiry
 from service.ledger.grants import Defaults
 from service.ledger.keys import Keys
 from service.ledger.ledgers import Ledgers
@@ -93,12 +95,15 @@ class Resources:
         self.sealing = Sealing(seals, interval_s=config.seal_interval_s)
         accounts = Accounts(AccountRepository(pool, reader, queries))
         post_group = metrics.counting_group(self.posting.post_group)
-        transfers = Transfers(TransferRepository(pool, reader, queries), metrics.counting(self.posting.post), post_group)
+        transfer_repository = TransferRepository(pool, reader, queries)
+        self.expiry = Expiry(transfer_repository, self.posting.post_group, metrics.holds_expired)
+        transfers = Transfers(transfer_repository, metrics.counting(self.posting.post), post_group)
         resources: list[Handlers] = [
             UserHandlers(Users(users, user_cache), cursors),
             AccountHandlers(accounts, cursors),
             EntryHandlers(Entries(EntryRepository(reader, queries)), accounts, cursors),
             TransferHandlers(transfers, cursors),
+            ResolvingHandlers(transfers, cursors),
             ExportHandlers(transfers, Streams(most=STREAMS_AT_ONCE, longest_s=config.export_timeout_s)),
             SearchHandlers(Search(SearchRepository(reader, queries), config.search_timeout_s)),
             SealHandlers(Seals(seals), cursors),

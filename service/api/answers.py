@@ -18,6 +18,8 @@ from service.ledger.money import GREATEST_AMOUNT, GREATEST_ID
 from service.ledger.scopes import GRANTABLE
 from service.limits.bucket import MOST_RATE_PER_S
 
+KINDS = ("transfer", "hold", "capture", "release", "expiry", "reversal")
+STATUSES = ("posted", "reversed", "open", "captured", "released", "expired")
 _CODES = [code for code, status in STATUS.items() if status != CLIENT_CLOSED_REQUEST]
 
 
@@ -70,13 +72,13 @@ class AccountAnswer(_Answer):
 
 
 class BalanceAnswer(_Answer):
-    """What an account holds, in minor units: now, with what is held of it, or at the time `at`."""
+    """An account's balance and what of it is held, in minor units: now, or at the time `at`."""
 
     account_id = Whole(1, GREATEST_ID, required=True)
     asset = Asset(required=True)
     balance = Whole(-GREATEST_AMOUNT, required=True)
-    held = Whole(0)
-    available = Whole(-2 * GREATEST_AMOUNT)
+    held = Whole(0, required=True)
+    available = Whole(-2 * GREATEST_AMOUNT, required=True)
     version = Whole(0, required=True, meaning="how many transfers that includes")
     updated_at = Time()
     at = Time()
@@ -86,18 +88,20 @@ class BalanceAnswer(_Answer):
         "updated_at": "2026-01-31T09:30:30.000000Z",
     }
     json_schema: ClassVar[dict[str, Any]] = {
-        "oneOf": [{"required": ["held", "available", "updated_at"]}, {"required": ["at"]}],
+        "oneOf": [{"required": ["updated_at"]}, {"required": ["at"]}],
     }
 
 
 class EntryAnswer(_Answer):
-    """A line of a statement; `balance` is what the account held right after it."""
+    """A line of a statement; `balance` and `held` are the account's right after it."""
 
     version = Whole(1, required=True, meaning="the number of the line, without a gap")
     transfer_id = Whole(1, GREATEST_ID, required=True)
+    kind = Choice(*KINDS, required=True, meaning="a `hold`, `release` or `expiry` leaves the balance as it was")
     direction = Choice("debit", "credit", required=True)
     amount = Whole(1, required=True)
     balance = Whole(-GREATEST_AMOUNT, required=True)
+    held = Whole(0, required=True)
     other_account_id = Whole(1, GREATEST_ID, required=True)
     asset = Asset(required=True)
     reference = Text(1, 255, required=True, allow_none=True)
@@ -105,16 +109,18 @@ class EntryAnswer(_Answer):
     created_at = Time(required=True)
 
     example: ClassVar[dict[str, Any]] = {
-        "version": 1, "transfer_id": 1, "direction": "credit", "amount": 1250, "balance": 1250, "other_account_id": 1,
-        "asset": "USD/2", "reference": "order 1001", "metadata": {}, "created_at": "2026-01-31T09:30:30.000000Z",
+        "version": 1, "transfer_id": 1, "kind": "transfer", "direction": "credit", "amount": 1250, "balance": 1250, "held": 0,
+        "other_account_id": 1, "asset": "USD/2", "reference": "order 1001", "metadata": {},
+        "created_at": "2026-01-31T09:30:30.000000Z",
     }
 
 
 class TransferAnswer(_Answer):
-    """A transfer; amount and balances in minor units."""
+    """A row of the log; amount and balances in minor units."""
 
     id = Whole(1, GREATEST_ID, required=True)
-    status = Choice("posted", required=True)
+    kind = Choice(*KINDS, required=True)
+    status = Choice(*STATUSES, required=True, meaning="what became of it until now")
     from_account_id = Whole(1, GREATEST_ID, required=True, meaning="the account debited")
     to_account_id = Whole(1, GREATEST_ID, required=True, meaning="the account credited")
     amount = Whole(1, required=True)
@@ -125,13 +131,44 @@ class TransferAnswer(_Answer):
     to_version = Whole(1, required=True, meaning="the credited account's version right after the transfer")
     from_balance = Whole(-GREATEST_AMOUNT, required=True, meaning="the debited account's balance right after the transfer")
     to_balance = Whole(-GREATEST_AMOUNT, required=True, meaning="the credited account's balance right after the transfer")
+    from_held = Whole(0, required=True, meaning="what was held of the debited account right after the transfer")
     created_at = Time(required=True)
+    expires_at = Time(required=True, allow_none=True, meaning="of a hold: when it is given back; null is never")
+    resolves_id = Whole(1, GREATEST_ID, required=True, allow_none=True, meaning="what it captures, releases or reverses")
+    resolved_by_id = Whole(1, GREATEST_ID, required=True, allow_none=True, meaning="what captured, released or reversed it")
+    linked_id = Whole(1, GREATEST_ID, required=True, allow_none=True, meaning="the first of those posted together")
 
     example: ClassVar[dict[str, Any]] = {
-        "id": 1, "status": "posted", "from_account_id": 1, "to_account_id": 2, "amount": 1250, "asset": "USD/2",
-        "reference": "order 1001", "metadata": {}, "from_version": 1, "to_version": 1, "from_balance": -1250,
-        "to_balance": 1250, "created_at": "2026-01-31T09:30:30.000000Z",
+        "id": 1, "kind": "transfer", "status": "posted", "from_account_id": 1, "to_account_id": 2, "amount": 1250,
+        "asset": "USD/2", "reference": "order 1001", "metadata": {}, "from_version": 1, "to_version": 1,
+        "from_balance": -1250, "to_balance": 1250, "from_held": 0, "created_at": "2026-01-31T09:30:30.000000Z",
+        "expires_at": None, "resolves_id": None, "resolved_by_id": None, "linked_id": None,
     }
+
+
+class TriedTransferAnswer(TransferAnswer):
+    """What the key had posted before, as it is now; or what a dry run would post, whose `id` is null."""
+
+    id = Whole(1, GREATEST_ID, required=True, allow_none=True)
+
+    example: ClassVar[dict[str, Any]] = {**TransferAnswer.example, "id": None}
+
+
+class LinkedAnswer(_Answer):
+    """Transfers that were posted together, in the order of the request."""
+
+    transfers = fields.List(fields.Nested(TransferAnswer), required=True)
+
+    example: ClassVar[dict[str, Any]] = {"transfers": [TransferAnswer.example]}
+
+
+class TriedLinkedAnswer(_Answer):
+    """What the key had posted before, or what a dry run would post together."""
+
+    transfers = fields.List(fields.Nested(TriedTransferAnswer), required=True)
+
+    example: ClassVar[dict[str, Any]] = {"transfers": [TriedTransferAnswer.example]}
+
 
 class LedgerAnswer(_Answer):
     """A ledger."""
@@ -295,7 +332,7 @@ class StateAnswer(_Answer):
 class FieldProblem(_Answer):
     """What is wrong with one part of the request."""
 
-    field = Described[str]({"type": "string"}, required=True, meaning="a JSON member (dotted), a parameter or a header")
+    field = Described[str]({"type": "string"}, required=True, meaning="a JSON member, a parameter or a header")
     message = Described[str]({"type": "string"}, required=True)
 
     example: ClassVar[dict[str, Any]] = {"field": "amount", "message": "expected a whole number from 1 to 9007199254740991"}

@@ -74,8 +74,8 @@ class EntryHandlers:
             return Answer(show_balance(self._accounts.find(call.ctx, call.ledger_id, number)))
         then = self._entries.balance_at(call.ctx, call.ledger_id, number, at)
         return Answer({
-            "account_id": number, "asset": then.asset, "balance": then.balance, "version": then.version,
-            "at": show_time(at),
+            "account_id": number, "asset": then.asset, "balance": then.balance, "held": then.held,
+            "available": then.balance - then.held, "version": then.version, "at": show_time(at),
         })
 
     def _cursor(self, call: Call, asked: Page, entry: Entry, *, back: bool) -> str:

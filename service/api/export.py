@@ -19,8 +19,9 @@ from service.ledger.transfers import Transfer, Transfers
 BATCH = 100  # transfers; what is made of them holds the processor for a millisecond
 AHEAD = 8  # batches between two stages
 COLUMNS = (
-    "id", "status", "from_account_id", "to_account_id", "amount", "asset", "reference", "metadata",
-    "from_version", "to_version", "from_balance", "to_balance", "created_at",
+    "id", "kind", "status", "from_account_id", "to_account_id", "amount", "asset", "reference", "metadata",
+    "from_version", "to_version", "from_balance", "to_balance", "from_held", "created_at", "expires_at",
+    "resolves_id", "resolved_by_id", "linked_id",
 )
 TYPES = {"ndjson": "application/x-ndjson", "csv": "text/csv; charset=utf-8; header=present"}
 _FORMAT = Parameter("format", "a JSON object a line, or comma-separated values", {"type": "string", "enum": list(TYPES)})

@@ -47,6 +47,18 @@ class Whole(Described[int]):
         raise ValidationError(f"expected a whole number from {self._low} to {self._high}")
 
 
+class Flag(Described[bool]):
+    """True or false, and nothing that would pass for either."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__({"type": "boolean"}, **options)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> bool:
+        if value is True or value is False:
+            return bool(value)
+        raise ValidationError("expected true or false")
+
+
 class Text(Described[str]):
     """A string of a bounded number of characters, without NUL or lone surrogates."""
 

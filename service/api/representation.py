@@ -69,9 +69,11 @@ def show_entry(entry: Entry) -> dict[str, Any]:
     return {
         "version": entry.version,
         "transfer_id": entry.transfer_id,
+        "kind": entry.kind,
         "direction": entry.direction,
         "amount": entry.amount,
         "balance": entry.balance,
+        "held": entry.held,
         "other_account_id": entry.other_account_id,
         "asset": entry.asset,
         "reference": entry.reference,
@@ -83,8 +85,9 @@ def show_entry(entry: Entry) -> dict[str, Any]:
 def show_transfer(transfer: Transfer) -> dict[str, Any]:
     """A transfer's JSON; amount and balances in minor units."""
     return {
-        "id": transfer.id,
-        "status": "posted",
+        "id": transfer.id or None,  # a dry run has none
+        "kind": transfer.kind,
+        "status": transfer.status,
         "from_account_id": transfer.from_account_id,
         "to_account_id": transfer.to_account_id,
         "amount": transfer.amount,
@@ -95,7 +98,12 @@ def show_transfer(transfer: Transfer) -> dict[str, Any]:
         "to_version": transfer.to_version,
         "from_balance": transfer.from_balance,
         "to_balance": transfer.to_balance,
+        "from_held": transfer.from_held,
         "created_at": show_time(transfer.created_at),
+        "expires_at": _show_if(transfer.expires_at),
+        "resolves_id": transfer.resolves_id,
+        "resolved_by_id": transfer.resolved_by_id,
+        "linked_id": transfer.linked_id,
     }
 
 

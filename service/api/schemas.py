@@ -5,17 +5,20 @@ Each has an `example`, and in `json_schema` what its fields cannot say: both for
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from marshmallow import RAISE, Schema, ValidationError, missing
+from marshmallow.fields import List, Nested
 
 from service.api.body import MOST_SHOWN
-from service.api.fields import Asset, Choice, Email, LedgerName, Metadata, Moment, Several, Text, Whole
+from service.api.fields import Asset, Choice, Email, Flag, LedgerName, Metadata, Moment, Several, Text, Whole
 from service.errors import FieldError, InvalidInput
 from service.ledger.grants import GREATEST_BURST, MOST_DEBIT_ACCOUNTS
 from service.ledger.keys import DEFAULT_OVERLAP_S, LONGEST_LIFE_S, LONGEST_OVERLAP_S
 from service.ledger.money import GREATEST_AMOUNT, GREATEST_ID
 from service.ledger.scopes import GRANTABLE
+from service.ledger.transfers import LONGEST_HOLD_S, MOST_LINKED
 from service.limits.bucket import MOST_RATE_PER_S
 
 MOST_UNKNOWN = 20
@@ -26,6 +29,35 @@ class _Strict(Schema):
 
     class Meta:
         unknown = RAISE
+
+    def contradictions(self, _values: Mapping[str, Any]) -> Sequence[FieldError]:
+        """What is wrong between fields that are acceptable each by itself."""
+        return ()
+
+
+class Objects(List[Any]):
+    """An array of a bounded number of objects of one schema."""
+
+    def __init__(self, schema: _Strict, low: int, high: int, **options: Any) -> None:
+        super().__init__(Nested(schema), metadata={"minItems": low, "maxItems": high}, **options)
+        self._schema, self._low, self._high = schema, low, high
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> list[dict[str, Any]]:  # type: ignore[override]
+        if not isinstance(value, list) or not self._low <= len(value) <= self._high:
+            raise ValidationError(f"expected an array of {self._low} to {self._high} objects")
+        found: list[dict[str, Any]] = []
+        problems: dict[int, Any] = {}
+        for number, each in enumerate(value):
+            if not isinstance(each, dict):
+                problems[number] = ["expected an object"]
+                continue
+            try:
+                found.append(load(self._schema, each))
+            except InvalidInput as error:
+                problems[number] = {problem.field: [problem.message] for problem in error.fields}
+        if problems:
+            raise ValidationError(problems)
+        return found
 
 
 class UserInput(_Strict):
@@ -72,10 +104,50 @@ class TransferInput(_Strict):
     reference = Text(1, 255, load_default=None, meaning="the client's own; it need not be unique")
     metadata = Metadata(load_default=None)
     if_from_version = Whole(0, load_default=None, meaning="refused unless the debited account has this `version`")
+    hold = Flag(load_default=False, meaning="set the amount aside, to be captured or released later")
+    expires_in_s = Whole(1, LONGEST_HOLD_S, load_default=None, meaning="how long it is held at most; only with `hold`")
 
     example: ClassVar[dict[str, Any]] = {
         "from_account_id": 1, "to_account_id": 2, "amount": 1250, "reference": "order 1001",
     }
+    json_schema: ClassVar[dict[str, Any]] = {
+        "anyOf": [
+            {"properties": {"hold": {"const": True}}, "required": ["hold"]},
+            {"properties": {"expires_in_s": {"type": "null"}}},
+        ],
+    }
+
+    def contradictions(self, values: Mapping[str, Any]) -> Sequence[FieldError]:
+        if values["expires_in_s"] is not None and not values["hold"]:
+            return (FieldError("expires_in_s", "only a hold expires: send it with `hold: true`, or not at all"),)
+        return ()
+
+
+class LinkedInput(_Strict):
+    """The body of POST /api/transfers/linked."""
+
+    transfers = Objects(TransferInput(), 2, MOST_LINKED, required=True)
+
+    example: ClassVar[dict[str, Any]] = {
+        "transfers": [TransferInput.example, {"from_account_id": 2, "to_account_id": 3, "amount": 50, "reference": "fee"}],
+    }
+
+
+class ResolutionInput(_Strict):
+    """The body of POST /api/transfers/{id}/release and /reverse."""
+
+    reference = Text(1, 255, load_default=None, meaning="the client's own; it need not be unique")
+    metadata = Metadata(load_default=None)
+
+    example: ClassVar[dict[str, Any]] = {"reference": "order 1001"}
+
+
+class CaptureInput(ResolutionInput):
+    """The body of POST /api/transfers/{id}/capture."""
+
+    amount = Whole(1, load_default=None, meaning="minor units, as much as is held at most; all of it without this")
+
+    example: ClassVar[dict[str, Any]] = {"amount": 1000, "reference": "order 1001"}
 
 
 class LedgerInput(_Strict):
@@ -115,10 +187,15 @@ class RotationInput(_Strict):
     example: ClassVar[dict[str, Any]] = {"overlap_s": 3600}
 
 
-def load(schema: Schema, data: dict[str, Any]) -> dict[str, Any]:
+def load(schema: _Strict, data: dict[str, Any]) -> dict[str, Any]:
     """`data` checked by `schema`, with defaults. Raises InvalidInput that names every field at fault."""
-    if (accepted := _accept(schema, data)) is not None:
-        return accepted
+    loaded = _accept(schema, data) or _load_slowly(schema, data)
+    if problems := schema.contradictions(loaded):
+        raise InvalidInput("Some fields are not acceptable.", fields=tuple(problems))
+    return loaded
+
+
+def _load_slowly(schema: _Strict, data: dict[str, Any]) -> dict[str, Any]:
     unknown = [name for name in data if name not in schema.load_fields]
     if len(unknown) > MOST_UNKNOWN:  # to name a hundred thousand would keep the worker, and take more than the body did
         fields = _flatten({name[:MOST_SHOWN]: ["there is no such field here"] for name in unknown[:MOST_UNKNOWN]})
@@ -157,7 +234,10 @@ def _flatten(messages: Any, prefix: str = "") -> list[FieldError]:
     if isinstance(messages, dict):
         found = []
         for name, inner in messages.items():
-            printable = str(name)[:MOST_SHOWN].encode("utf-8", "replace").decode()
+            if isinstance(name, int):  # which one of an array
+                found += _flatten(inner, f"{prefix}[{name}]")
+                continue
+            printable = name[:MOST_SHOWN].encode("utf-8", "replace").decode()
             found += _flatten(inner, f"{prefix}.{printable}" if prefix else printable)
         return found
     return [FieldError(prefix, " ".join(map(str, messages)))]

@@ -1,32 +1,37 @@
-"""/api/transfers: post a transfer, and read the log."""
+"""/api/transfers: post transfers and holds, one or several together, and read the log."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from service.api.answers import TransferAnswer, TransferPage
+from service.api.answers import LinkedAnswer, TransferAnswer, TransferPage, TriedLinkedAnswer, TriedTransferAnswer
 from service.api.body import read_object
 from service.api.calls import Answer, Call, page, path_id
 from service.api.cursors import Cursors
-from service.api.fields import whole
 from service.api.filters import read_wanted
-from service.api.parameters import MADE, PAGE, WANTED, WRITTEN
-from service.api.positions import HEADER, Positions
+from service.api.parameters import PAGE, WANTED
+from service.api.positions import Positions
+from service.api.posting import (
+    DRY_RUN,
+    IDEMPOTENCY_KEY,
+    POSTED,
+    answer_linked,
+    answer_posted,
+    check_debits,
+    idempotency_key,
+    is_dry_run,
+)
 from service.api.representation import show_transfer
-from service.api.routes import Header, Parameter, Route
-from service.api.schemas import TransferInput, load
-from service.errors import FieldError, Forbidden, InvalidInput
+from service.api.routes import Route
+from service.api.schemas import LinkedInput, TransferInput, load
 from service.ledger.money import GREATEST_ID
-from service.ledger.transfers import PostRequest, Transfers
+from service.ledger.transfers import Kind, PostRequest, Transfers, link
 
-_KEY = re.compile(r'"([ !#-~]{1,255})"|([!#-~]{1,255})')
-_TRUE = {"const": "true"}
-IDEMPOTENCY_KEY = Parameter(
-    "Idempotency-Key", "1 to 255 printable ASCII characters, bare or in double quotes: one key, one effect, for ever",
-    {"type": "string", "pattern": whole(_KEY), "examples": ["order-1001"]},
+_REFUSALS = (
+    "not_found", "version_mismatch", "insufficient_funds", "asset_mismatch", "account_closed", "account_frozen",
+    "same_account", "limit_exceeded", "idempotency_key_reused", "overloaded",
 )
 
 
@@ -38,6 +43,7 @@ class TransferHandlers:
         self._cursors = cursors
         self._positions = Positions(cursors)
         self._input = TransferInput()
+        self._linked = LinkedInput()
 
     def routes(self) -> Iterable[Route]:
         """The routes."""
@@ -48,13 +54,15 @@ class TransferHandlers:
         )
         yield Route(
             method="POST", path="/api/transfers", handler=self.create, scope="transfers:write",
-            summary="Post a transfer; with an `Idempotency-Key`, once for ever", headers=(IDEMPOTENCY_KEY,),
-            body=self._input, answers={201: TransferAnswer(), 200: TransferAnswer()},
-            answer_headers=MADE | WRITTEN | {"Idempotency-Replayed": Header("its key had posted it", _TRUE, only=200)},
-            errors=(
-                "not_found", "version_mismatch", "insufficient_funds", "asset_mismatch", "account_closed", "account_frozen",
-                "same_account", "limit_exceeded", "idempotency_key_reused", "overloaded",
-            ),
+            summary="Post a transfer, or hold its amount; with an `Idempotency-Key`, once for ever",
+            query=(DRY_RUN,), headers=(IDEMPOTENCY_KEY,), body=self._input,
+            answers={201: TransferAnswer(), 200: TriedTransferAnswer()}, answer_headers=POSTED, errors=_REFUSALS,
+        )
+        yield Route(
+            method="POST", path="/api/transfers/linked", handler=self.create_linked, scope="transfers:write",
+            summary="Post several transfers or holds, all or none", operation="link",
+            query=(DRY_RUN,), headers=(IDEMPOTENCY_KEY,), body=self._linked,
+            answers={201: LinkedAnswer(), 200: TriedLinkedAnswer()}, answer_headers=POSTED, errors=_REFUSALS,
         )
         yield Route(
             method="GET", path="/api/transfers/<transfer_id>", handler=self.find, scope="transfers:read",
@@ -69,31 +77,29 @@ class TransferHandlers:
         return asked.answer(call.ctx, self._cursors, rows, show_transfer, wanted.position)
 
     def create(self, call: Call) -> Answer:
-        """201 with the transfer; 200 and `Idempotency-Replayed: true` when its key had posted it before."""
-        values = load(self._input, read_object(call.environ))
-        if not call.principal.may_debit(values["from_account_id"]):
-            problem = FieldError("from_account_id", "this API key may not debit this account")
-            raise Forbidden("This API key may debit some accounts only.", fields=(problem,))
+        """201 with the transfer; 200 when its key had posted it before, and for a dry run."""
+        tried, values = is_dry_run(call), load(self._input, read_object(call.environ))
+        request = _request(call, values, key=idempotency_key(call.environ), dry_run=tried)
+        check_debits(call, (request,), ("from_account_id",))
+        return answer_posted(call, self._positions, self._transfers.create(call.ctx, request))
+
+    def create_linked(self, call: Call) -> Answer:
+        """201 with the transfers, which are posted all or none; 200 as for one."""
+        tried, values = is_dry_run(call), load(self._linked, read_object(call.environ))
         key = idempotency_key(call.environ)
-        request = PostRequest(ledger_id=call.ledger_id, key=key, trace_parent=call.trace_parent, **values)
-        posted = self._transfers.create(call.ctx, request)
-        headers = {"Location": f"/api/transfers/{posted.transfer.id}", HEADER: self._positions.tell(call, posted.position)}
-        if posted.replayed:
-            return Answer(show_transfer(posted.transfer), 200, **headers, Idempotency_Replayed="true")
-        return Answer(show_transfer(posted.transfer), 201, **headers)
+        requests = [_request(call, each, key=key, dry_run=tried) for each in values["transfers"]]
+        check_debits(call, requests, [f"transfers[{number}].from_account_id" for number in range(len(requests))])
+        return answer_linked(call, self._positions, self._transfers.create_linked(call.ctx, link(requests)))
 
     def find(self, call: Call, transfer_id: str) -> Answer:
         """One transfer."""
         return Answer(show_transfer(self._transfers.find(call.ctx, call.ledger_id, path_id("transfer", transfer_id))))
 
 
-def idempotency_key(environ: Mapping[str, Any]) -> str | None:
-    """The `Idempotency-Key`, quoted or bare, or None without one. Raises InvalidInput."""
-    header = environ.get("HTTP_IDEMPOTENCY_KEY")
-    if header is None:
-        return None
-    match = _KEY.fullmatch(header)
-    if match is None:
-        message = "expected 1 to 255 printable ASCII characters, bare without spaces or in double quotes"
-        raise InvalidInput(f"Idempotency-Key: {message}.", fields=(FieldError("Idempotency-Key", message),))
-    return match[1] or match[2]
+def _request(call: Call, values: Mapping[str, Any], *, key: str | None, dry_run: bool) -> PostRequest:
+    """What the body, or one of several in it, asks for."""
+    fields = dict(values)
+    kind: Kind = "hold" if fields.pop("hold") else "transfer"
+    return PostRequest(
+        ledger_id=call.ledger_id, key=key, kind=kind, dry_run=dry_run, trace_parent=call.trace_parent, **fields
+    )

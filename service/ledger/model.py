@@ -184,29 +184,30 @@ class Model:
     def _verdict_on_original(self, request: PostRequest) -> str | None:
         """What the rules say of the row that is to be resolved or reversed; None when nothing is wrong with it."""
         place = self._original(request)
+        unknown = "not_found transfer_id" if request.kind == "reversal" else "not_found hold_id"
         if place is None:
-            return "not_found transfer_id"
+            return unknown
         row = self.log[place]
         sides = (request.from_account_id, request.to_account_id)
         there = (row.from_account_id, row.to_account_id)
         if sides != (there[::-1] if request.kind == "reversal" else there):
-            return "not_found transfer_id"
+            return unknown
         if request.kind != "capture" and request.amount != row.amount:
-            return "not_found transfer_id"
+            return unknown
         is_resolved = any(later.resolves == place for later in self.log)
         if request.kind == "reversal":
             if row.kind not in ("transfer", "capture"):
                 return "not_reversible transfer_id"
             return "already_reversed transfer_id" if is_resolved else None
         if row.kind != "hold":
-            return "not_a_hold transfer_id"
+            return "not_a_hold hold_id"
         if is_resolved:
-            return "hold_resolved transfer_id"
+            return "hold_resolved hold_id"
         has_expired = row.expires_at is not None and row.expires_at <= self.now
         if request.kind == "expiry":
-            return None if has_expired else "conflict transfer_id"
+            return None if has_expired else "conflict hold_id"
         if has_expired:
-            return "hold_resolved transfer_id"
+            return "hold_resolved hold_id"
         return "limit_exceeded amount" if request.kind == "capture" and request.amount > row.amount else None
 
 

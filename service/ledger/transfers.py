@@ -15,6 +15,8 @@ from service.ledger.money import GREATEST_ID
 from service.ledger.refusals import refusal
 
 Kind = Literal["transfer", "hold", "capture", "release", "expiry", "reversal"]
+LONGEST_HOLD_S = 31_622_400  # a leap year
+MOST_LINKED = 100
 NOT_POSTED = 0  # the id of what a dry run tells
 _STATUS_OF_HOLD = {None: "open", "capture": "captured", "release": "released", "expiry": "expired"}
 
@@ -106,6 +108,27 @@ def link(requests: Sequence[PostRequest]) -> list[PostRequest]:
     """`requests`, to be posted all or none. They have one ledger, one key or none, and are all dry runs, or none is."""
     group = Group(hashlib.sha256(b"".join(request.fingerprint() for request in requests)).digest())
     return [replace(request, group=group) for request in requests]
+
+
+def capture_of(ledger_id: int, hold: Transfer, *, amount: int | None = None, **more: Any) -> PostRequest:
+    """The request that moves what `hold` has set aside, or `amount` of it; `more` are other fields of it."""
+    return PostRequest(
+        ledger_id=ledger_id, kind="capture", resolves_id=hold.id, from_account_id=hold.from_account_id,
+        to_account_id=hold.to_account_id, amount=hold.amount if amount is None else amount, **more,
+    )
+
+
+def release_of(ledger_id: int, hold: Transfer, **more: Any) -> PostRequest:
+    """The request that gives back what `hold` has set aside; `more` are other fields of it."""
+    return replace(capture_of(ledger_id, hold, **more), kind="release")
+
+
+def reversal_of(ledger_id: int, original: Transfer, **more: Any) -> PostRequest:
+    """The request that moves the amount of `original` back; `more` are other fields of it."""
+    return PostRequest(
+        ledger_id=ledger_id, kind="reversal", resolves_id=original.id, from_account_id=original.to_account_id,
+        to_account_id=original.from_account_id, amount=original.amount, **more,
+    )
 
 
 @dataclass(frozen=True, slots=True)

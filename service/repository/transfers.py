@@ -9,7 +9,7 @@ from psycopg import Cursor
 from psycopg.rows import args_row
 
 from service.concurrency.context import Context
-from service.ledger.transfers import Transfer, Wanted
+from service.ledger.transfers import PostRequest, Transfer, Wanted
 from service.repository.pool import PgConnection, Pool
 from service.repository.queries import Queries
 from service.repository.reader import Reader
@@ -18,12 +18,13 @@ WAYS = ("", "_by_reference", "_of_account", "_by_time")  # the queries there are
 
 
 class TransferRepository:
-    """Implements `ledger.transfers.TransferStore`."""
+    """Implements `ledger.transfers.TransferStore` and `ledger.expiry.ExpiryStore`."""
 
     def __init__(self, pool: Pool, reader: Reader, queries: Queries) -> None:
         self._pool = pool
         self._reader = reader
         self._find = queries.take("find_transfer")
+        self._expired = queries.take("list_expired_holds")
         self._lists = {way: queries.take(f"list_transfers{way}") for way in WAYS}
         self._exports = {way: queries.take(f"export_transfers{way}") for way in WAYS}
 
@@ -37,6 +38,18 @@ class TransferRepository:
         with self._pool.connection(ctx) as conn:
             where = {"ledger_id": ledger_id, "transfer_id": transfer_id}
             return _transfers(conn).execute(self._find, where, prepare=True).fetchone()
+
+    def find_expired(self, ctx: Context, limit: int) -> Sequence[PostRequest]:
+        """Requests to give back the holds that have expired, by the database's clock; from the primary."""
+        with self._pool.connection(ctx) as conn:
+            rows = conn.execute(self._expired, {"limit": limit}, prepare=True).fetchall()
+        return [
+            PostRequest(
+                ledger_id=ledger_id, from_account_id=source, to_account_id=target, amount=amount, kind="expiry",
+                resolves_id=hold_id,
+            )
+            for ledger_id, hold_id, source, target, amount in rows
+        ]
 
     def list_transfers(self, ctx: Context, ledger_id: int, wanted: Wanted, *, limit: int) -> Sequence[Transfer]:
         """A page, newest first, along the index that narrows it most."""

@@ -35,6 +35,7 @@ class Instruments:
         self.in_flight = gauge("http_requests_in_flight", "Requests that are being answered")
 
         self.transfers = counter("transfers_total", "Transfers by what became of them", "outcome", "code")
+        self.holds_expired = counter("holds_expired_total", "Holds that were given back when their time had come")
         self.batch_size = histogram("posting_batch_size", "Transfers that were posted together", BATCH_SIZES)
         self.batch = histogram("posting_batch_duration_seconds", "A batch at the database, retries included", REQUEST_S)
         self.wait = histogram("posting_wait_seconds", "How long a transfer waited for its batch", WAIT_S)

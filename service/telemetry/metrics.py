@@ -99,6 +99,9 @@ class Metrics(NoMetrics):
 
         return counted
 
+    def holds_expired(self, number: int) -> None:
+        self._instruments.holds_expired.inc(number)
+
     def batch_ended(self, batch: BatchReport) -> None:
         with self._lock:
             self._sizes.observe(len(batch.waited_s))
@@ -168,7 +171,7 @@ class Metrics(NoMetrics):
 def _became_of(request: PostRequest, outcome: Outcome) -> tuple[str, str]:
     """The labels of the counter: the outcome, and the code of a refusal."""
     if isinstance(outcome, Refused):
-        return "refused", outcome.code
+        return "tried" if request.dry_run else "refused", outcome.code
     if outcome.replayed:
         return "replayed", ""
-    return ("tried", "") if request.dry_run else ("posted", "")
+    return "tried" if request.dry_run else "posted", ""

@@ -57,6 +57,9 @@ class NoMetrics:
         """The same of several that are posted together."""
         return post_group
 
+    def holds_expired(self, number: int) -> None:
+        """So many holds were given back when their time had come."""
+
     def batch_ended(self, batch: BatchReport) -> None:
         """A posting lane is done with a batch."""
 

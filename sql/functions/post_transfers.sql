@@ -231,13 +231,14 @@ BEGIN
                 verdict := CASE
                     WHEN o_from[o] IS DISTINCT FROM p_accounts[CASE WHEN kind = 'reversal' THEN t ELSE f END]
                       OR o_to[o] IS DISTINCT FROM p_accounts[CASE WHEN kind = 'reversal' THEN f ELSE t END]
-                      OR (kind <> 'capture' AND amount <> o_amount[o])                  THEN 'not_found transfer_id'
-                    WHEN kind <> 'reversal' AND o_kind[o] <> 'hold'                     THEN 'not_a_hold transfer_id'
+                      OR (kind <> 'capture' AND amount <> o_amount[o])
+                    THEN CASE WHEN kind = 'reversal' THEN 'not_found transfer_id' ELSE 'not_found hold_id' END
+                    WHEN kind <> 'reversal' AND o_kind[o] <> 'hold'                     THEN 'not_a_hold hold_id'
                     WHEN kind = 'reversal' AND o_kind[o] NOT IN ('transfer', 'capture') THEN 'not_reversible transfer_id'
                     WHEN kind = 'reversal' AND o_resolved[o]                            THEN 'already_reversed transfer_id'
-                    WHEN o_resolved[o]                                                  THEN 'hold_resolved transfer_id'
-                    WHEN kind = 'expiry' AND coalesce(o_expires[o] > v_now, true)       THEN 'conflict transfer_id'
-                    WHEN kind <> 'expiry' AND o_expires[o] <= v_now                     THEN 'hold_resolved transfer_id'
+                    WHEN o_resolved[o]                                                  THEN 'hold_resolved hold_id'
+                    WHEN kind = 'expiry' AND coalesce(o_expires[o] > v_now, true)       THEN 'conflict hold_id'
+                    WHEN kind <> 'expiry' AND o_expires[o] <= v_now                     THEN 'hold_resolved hold_id'
                     WHEN kind = 'capture' AND amount > o_amount[o]                      THEN 'limit_exceeded amount'
                 END;
             END IF;

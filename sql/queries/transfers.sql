@@ -103,3 +103,7 @@ WHERE ledger_id = %(ledger_id)s AND account_id = %(account_id)s
   AND version > coalesce(entries_before(%(ledger_id)s, %(account_id)s, %(since)s::timestamptz), 0)
   AND version <= coalesce(entries_before(%(ledger_id)s, %(account_id)s, %(until)s::timestamptz), 9223372036854775807)
 ORDER BY version;
+
+-- name: list_expired_holds
+SELECT ledger_id, transfer_id, from_account_id, to_account_id, amount
+FROM open_holds WHERE expires_at <= now() ORDER BY expires_at LIMIT %(limit)s;

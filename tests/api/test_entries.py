@@ -49,8 +49,8 @@ def test_a_line_tells_what_happened_and_what_was_left(api: ApiClient, account: i
     """Direction, amount, the other account, and the balance after it."""
     line = api.get(f"/api/accounts/{account}/entries?limit=1").json["data"][0]
     assert {**line, "transfer_id": 0, "created_at": ""} == {
-        "version": 10, "transfer_id": 0, "direction": "debit", "amount": 5, "balance": 125, "other_account_id": 1,
-        "asset": "USD/2", "reference": "fee", "metadata": {}, "created_at": "",
+        "version": 10, "transfer_id": 0, "kind": "transfer", "direction": "debit", "amount": 5, "balance": 125, "held": 0,
+        "other_account_id": 1, "asset": "USD/2", "reference": "fee", "metadata": {}, "created_at": "",
     }
 
 
@@ -92,7 +92,7 @@ def test_a_balance_in_the_past(api: ApiClient, account: int) -> None:
         last = [entry for entry in entries if entry["created_at"] <= line["created_at"]][-1]
         assert then == {
             "account_id": account, "asset": "USD/2", "at": line["created_at"],
-            "balance": last["balance"], "version": last["version"],
+            "balance": last["balance"], "held": 0, "available": last["balance"], "version": last["version"],
         }
     assert api.get(f"/api/accounts/{account}/balance?at=2020-02-29T12:00:00%2B02:00").json["balance"] == 0
     assert api.get(f"/api/accounts/{account}/balance").json["balance"] == 125

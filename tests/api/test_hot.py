@@ -33,6 +33,10 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("POST", POST, {"body": GOOD, "Content_Type": "text/plain"}),
     ("POST", POST, {"body": GOOD, "Authorization": "Bearer nonsense"}),
     ("POST", POST, {"body": GOOD, "Request_Timeout": "soon"}),
+    ("POST", POST, {"body": {**GOOD, "hold": True, "expires_in_s": 600}}),
+    ("POST", POST, {"body": {**GOOD, "expires_in_s": 600}}),
+    ("POST", POST + "?dry_run=true", {"body": GOOD}),
+    ("POST", POST + "?dry_run=perhaps", {"body": GOOD}),
     ("POST", POST + "?a=1", {"body": GOOD}),
     ("POST", POST + "/", {"body": GOOD}),
     ("GET", GET + "1", {}),
@@ -86,7 +90,8 @@ def twins(config: Config, key: str, monkeypatch: pytest.MonkeyPatch) -> Iterator
 def comparable(reply: Reply) -> tuple[int, Any, dict[str, str]]:
     """An answer without what differs from one call to the next."""
     body = json.loads(reply.body) if reply.body else None
-    for passing in ("id", "created_at", "request_id", "from_version", "to_version", "from_balance", "to_balance"):
+    of_rows = ("from_version", "to_version", "from_balance", "to_balance", "from_held", "created_at", "expires_at")
+    for passing in ("id", "request_id", *of_rows):
         if isinstance(body, dict) and reply.status < 500 and passing in body:
             body[passing] = type(body[passing]).__name__
     skip = ("X-Request-ID", "traceparent", "Content-Length", "Location", "Ledger-Position")

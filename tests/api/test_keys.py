@@ -66,8 +66,8 @@ def test_keys_are_listed_in_pages_in_the_order_of_making(api: ApiClient) -> None
 @pytest.mark.parametrize(
     ("body", "blamed"),
     [
-        ({}, "scopes"), ({"scopes": []}, "scopes"), ({"scopes": "read"}, "scopes"), ({"scopes": ["read", "all"]}, "scopes.1"),
-        ({"scopes": ["read", "read"]}, "scopes"), ({"scopes": ["ledgers:read"]}, "scopes.0"),
+        ({}, "scopes"), ({"scopes": []}, "scopes"), ({"scopes": "read"}, "scopes"), ({"scopes": ["read", "all"]}, "scopes[1]"),
+        ({"scopes": ["read", "read"]}, "scopes"), ({"scopes": ["ledgers:read"]}, "scopes[0]"),
         ({"scopes": ["read"], "expires_in_s": 0}, "expires_in_s"), ({"scopes": ["read"], "expires_in_s": 1.5}, "expires_in_s"),
         ({"scopes": ["read"], "expires_in_s": 10**9}, "expires_in_s"),
         ({"scopes": ["read"], "expires_at": "soon"}, "expires_at"),
@@ -77,7 +77,7 @@ def test_keys_are_listed_in_pages_in_the_order_of_making(api: ApiClient) -> None
         ({"scopes": ["read"], "expires_at": "2030-01-01T00:00:00Z", "expires_in_s": 5}, "expires_in_s"),
         ({"scopes": ["read"], "debit_accounts": []}, "debit_accounts"),
         ({"scopes": ["read"], "debit_accounts": [1, 1]}, "debit_accounts"),
-        ({"scopes": ["read"], "debit_accounts": [0]}, "debit_accounts.0"),
+        ({"scopes": ["read"], "debit_accounts": [0]}, "debit_accounts[0]"),
         ({"scopes": ["read"], "debit_accounts": list(range(1, 102))}, "debit_accounts"),
         ({"scopes": ["read"], "rate_per_s": 0}, "rate_per_s"), ({"scopes": ["read"], "burst": -1}, "burst"),
         ({"scopes": ["read"], "name": "a\x00"}, "name"), ({"scopes": ["read"], "secret": "x"}, "secret"),

@@ -35,6 +35,12 @@ def _transfer(client: ApiClient) -> int:
     return int(reply.json["id"])
 
 
+def _hold(client: ApiClient) -> int:
+    reply = client.transfer(_account(client), _account(client), 5, hold=True)
+    assert reply.status == 201, reply.body
+    return int(reply.json["id"])
+
+
 def _key(client: ApiClient) -> str:
     reply = client.post("/api/keys", {"name": "made", "scopes": ["keys:write"]})
     assert reply.status == 201, reply.body
@@ -46,6 +52,7 @@ FACTORIES: dict[str, tuple[Callable[[ApiClient], Any], str]] = {
     "user_id": (_user, "999999999"),
     "account_id": (_account, "999999999"),
     "transfer_id": (_transfer, "999999999"),
+    "hold_id": (_hold, "999999999"),
     "key_id": (_key, "0123456789ab"),
 }
 # A body that is accepted, by the name of its schema.
@@ -56,13 +63,16 @@ BODIES: dict[str, Callable[[ApiClient], dict[str, Any]]] = {
     "TransferInput": lambda client: {
         "from_account_id": _account(client), "to_account_id": _account(client), "amount": 1,
     },
+    "LinkedInput": lambda client: {"transfers": [BODIES["TransferInput"](client) for _ in range(2)]},
+    "CaptureInput": lambda _: {"amount": 3},
+    "ResolutionInput": lambda _: {},
     "KeyInput": lambda _: {"name": "made", "scopes": ["keys:write"]},
     "RotationInput": lambda _: {},
 }  # fmt: skip
 # A value that finds something in a ledger where `tempt` was called, for each parameter that is no id.
 TEMPTING = {"email": "tempting@example.com", "reference": "tempting", "q": "tempting"}
 # Parameters that choose among what one's own ledger has.
-NEUTRAL = {"limit", "cursor", "from", "to", "direction", "order", "at", "format"}
+NEUTRAL = {"limit", "cursor", "from", "to", "direction", "order", "at", "format", "dry_run"}
 REQUIRED = {"q": "tempting"}
 # Whose data is whose business: scopes that `operator` alone holds reach every ledger.
 OF_EVERY_LEDGER = {"ledgers:read", "ledgers:write"}

@@ -24,7 +24,6 @@ API_MD = Path(__file__).resolve().parents[2] / "docs" / "api.md"
 METHOD_AND_PATH = re.compile(r"(GET|POST|PUT|PATCH|DELETE) `([^`]+)`")
 SHOWN = [route for route in ROUTES if not route.path.startswith("/docs/")]  # the files of the page need no words
 NOT_OF_A_ROUTE = {"method_not_allowed", "client_closed_request"}  # a method that there is not; a client that there is not
-NOT_OF_A_ROUTE |= {"not_a_hold", "hold_resolved", "not_reversible", "already_reversed"}  # so far
 
 
 def name_of(route: Route) -> str:

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from service.errors import ConfigurationError
-from service.repository.migrate import find_migrations, migrate
+from service.repository.migrate import find_migrations, migrate, standing
 from service.repository.queries import sql_folder
 from tests.serving import clean_env
 
@@ -83,3 +83,18 @@ def test_an_unreachable_server_is_one_clear_line() -> None:
     assert "u:***@127.0.0.1:1" in caught.value.problems[0]
     assert "secret" not in caught.value.problems[0]
     assert "\n" not in caught.value.problems[0]
+
+
+def test_the_version_before_goes_on_posting_during_a_release(empty_database_url: str, tmp_path: Path) -> None:
+    """The posting function of before the holds stays beside the new one, which is the one that is looked at."""
+    shutil.copytree(sql_folder(), tmp_path / "sql")
+    (tmp_path / "sql" / "migrations" / "0009_holds.sql").unlink()
+    for later in (tmp_path / "sql" / "migrations").glob("00[1-9][0-9]_*.sql"):
+        later.unlink()
+    old = "CREATE FUNCTION post_transfers(p_ledgers bigint[]) RETURNS text LANGUAGE sql AS $$ SELECT 'as before' $$"
+    (tmp_path / "sql" / "functions" / "post_transfers.sql").write_text(old)
+    migrate(empty_database_url, tmp_path / "sql", lambda _: None)
+    migrate(empty_database_url, sql_folder(), lambda _: None)
+    with psycopg.connect(empty_database_url) as conn:
+        assert conn.execute("SELECT post_transfers('{1}'::bigint[])").fetchone() == ("as before",)
+        assert standing(conn, sql_folder()).other_functions == []

@@ -5,11 +5,12 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from service.ledger.transfers import PostRequest
+from service.ledger.transfers import PostRequest, link
 from service.repository.posting import encode
 from service.repository.queries import Queries, sql_folder
 
 MANY = 20_000
+TABLES = ("accounts", "transfers", "idempotency_keys", "open_holds")
 
 
 @pytest.mark.parametrize("first", [None, "ANALYZE", "VACUUM ANALYZE"])
@@ -19,7 +20,7 @@ def test_plans_from_empty_tables_stay_lookups(
 ) -> None:
     """A connection whose plans are from (nearly) empty tables, known as such or not, reads few rows among many later."""
     query = Queries(sql_folder() / "queries").take("post_transfers")
-    for table in ("accounts", "transfers", "idempotency_keys"):  # now, since to alter a table mends plans
+    for table in TABLES:  # now, since to alter a table mends plans
         db.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = off)")
     with psycopg.connect(database_url, autocommit=True) as conn:
         insert_accounts(conn, early)
@@ -36,6 +37,41 @@ def test_plans_from_empty_tables_stay_lookups(
         conn.execute("SELECT 1")
         read = {table: count - before[table] for table, count in read_rows(db).items()}
     assert max(read.values()) < 1_000, f"rows read for 20 requests among {MANY}: {read}"
+
+
+@pytest.mark.parametrize("first", [None, "ANALYZE"])
+def test_plans_for_holds_and_groups_stay_lookups(db: psycopg.Connection, database_url: str, first: str | None) -> None:
+    """The same of holds, of what resolves them, and of a group that is replayed."""
+    query = Queries(sql_folder() / "queries").take("post_transfers")
+    for table in TABLES:
+        db.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = off)")
+    with psycopg.connect(database_url, autocommit=True) as conn:
+        insert_accounts(conn, 30)
+        if first is not None:
+            conn.execute(first)
+        for n in range(12):
+            hold_and_capture(conn, query, n + 1, f"early {n}")
+        fill(db)
+
+        before = read_rows(db)
+        for n in range(100, 110):
+            hold_and_capture(conn, query, n, f"late {n}")
+        conn.execute("SELECT pg_stat_force_next_flush()")
+        conn.execute("SELECT 1")
+        read = {table: count - before[table] for table, count in read_rows(db).items()}
+    assert max(read.values()) < 1_000, f"rows read for 50 requests among {MANY}: {read}"
+
+
+def hold_and_capture(conn: psycopg.Connection, query: str, account: int, key: str) -> None:
+    """Two holds in a group, posted and replayed, and one of them captured."""
+    hold = PostRequest(ledger_id=1, from_account_id=account, to_account_id=account + 1, amount=1, kind="hold", key=key)
+    for _ in range(2):
+        rows = conn.execute(query, encode(link([hold, hold])), prepare=True).fetchall()
+        assert [row[0] for row in rows] == ["posted"] * 2
+    capture = PostRequest(
+        ledger_id=1, from_account_id=account, to_account_id=account + 1, amount=1, kind="capture", resolves_id=rows[0][2]
+    )
+    assert conn.execute(query, encode([capture]), prepare=True).fetchall()[0][0] == "posted"
 
 
 def post(conn: psycopg.Connection, query: str, moves: list[tuple[int, int, str]]) -> None:
@@ -64,6 +100,10 @@ def fill(db: psycopg.Connection) -> None:
         "INSERT INTO idempotency_keys (ledger_id, key, fingerprint, transfer_id)"
         f" SELECT 1, 'filler ' || n, '', n FROM generate_series(1, {MANY}) n"
     )
+    db.execute(
+        "INSERT INTO open_holds (ledger_id, transfer_id, from_account_id, to_account_id, amount)"
+        f" SELECT 1, 1000000 + n, 1000000, 1000001, 1 FROM generate_series(1, {MANY}) n"
+    )
 
 
 def read_rows(db: psycopg.Connection) -> dict[str, int]:
@@ -72,5 +112,5 @@ def read_rows(db: psycopg.Connection) -> dict[str, int]:
     db.execute("SELECT 1")
     return dict(
         db.execute("SELECT relname, seq_tup_read + coalesce(idx_tup_fetch, 0) FROM pg_stat_user_tables"
-                   " WHERE relname IN ('accounts', 'transfers', 'idempotency_keys')").fetchall()
+                   " WHERE relname = ANY (%s)", (list(TABLES),)).fetchall()
     )

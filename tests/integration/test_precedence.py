@@ -68,14 +68,14 @@ ORIGINALS = {
 }
 FROZEN = {1: "frozen", 2: "frozen", 3: "frozen", 4: "closed", 6: "frozen"}
 RESOLVING = [
-    ("not_found transfer_id", "capture", "reversed", {"to_account_id": 3}, FROZEN),
-    ("not_found transfer_id", "release", "plain", {"amount": 3}, FROZEN),
-    ("not_a_hold transfer_id", "capture", "reversed", {"amount": 21}, FROZEN),
-    ("not_a_hold transfer_id", "release", "reversed", {}, FROZEN),
-    ("hold_resolved transfer_id", "capture", "released", {"amount": 11}, FROZEN),
-    ("hold_resolved transfer_id", "capture", "expired", {"amount": 11}, FROZEN),
-    ("hold_resolved transfer_id", "release", "expired", {}, FROZEN),
-    ("conflict transfer_id", "expiry", "open", {}, FROZEN),
+    ("not_found hold_id", "capture", "reversed", {"to_account_id": 3}, FROZEN),
+    ("not_found hold_id", "release", "plain", {"amount": 3}, FROZEN),
+    ("not_a_hold hold_id", "capture", "reversed", {"amount": 21}, FROZEN),
+    ("not_a_hold hold_id", "release", "reversed", {}, FROZEN),
+    ("hold_resolved hold_id", "capture", "released", {"amount": 11}, FROZEN),
+    ("hold_resolved hold_id", "capture", "expired", {"amount": 11}, FROZEN),
+    ("hold_resolved hold_id", "release", "expired", {}, FROZEN),
+    ("conflict hold_id", "expiry", "open", {}, FROZEN),
     ("limit_exceeded amount", "capture", "to a closed one", {"amount": 11}, FROZEN),
     ("account_closed to_account_id", "capture", "to a closed one", {}, FROZEN),
     ("account_frozen from_account_id", "capture", "open", {}, FROZEN),

@@ -38,7 +38,8 @@ class ModelStore:
         outcomes = []
         for request, told in zip(requests, self.model.post(requests), strict=True):
             if told.row is None:
-                outcomes.append(Refused(*told.verdict.split(" ")))
+                code, field, *leg = told.verdict.split(" ")
+                outcomes.append(Refused(code, field, int(leg[0]) if leg else None))
                 continue
             row = self.model.log[told.row]
             transfer = Transfer(
@@ -75,18 +76,22 @@ class Gate:
 
 
 class Caller:
-    """A thread that posts one request."""
+    """A thread that posts one request, or several together."""
 
-    def __init__(self, lane: Posting, request: PostRequest, ctx: Context) -> None:
+    def __init__(self, lane: Posting, request: PostRequest | Sequence[PostRequest], ctx: Context) -> None:
         self.outcome: Outcome | None = None
+        self.outcomes: Sequence[Outcome] = ()
         self.error: LedgerdError | None = None
         self.began_at = monotonic()
         self._thread = threading.Thread(target=self._post, args=(lane, request, ctx))
         self._thread.start()
 
-    def _post(self, lane: Posting, request: PostRequest, ctx: Context) -> None:
+    def _post(self, lane: Posting, request: PostRequest | Sequence[PostRequest], ctx: Context) -> None:
         try:
-            self.outcome = lane.post(ctx, request)
+            if isinstance(request, PostRequest):
+                self.outcome = lane.post(ctx, request)
+            else:
+                self.outcomes = lane.post_group(ctx, request)
         except LedgerdError as error:
             self.error = error
 
