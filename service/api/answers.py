@@ -20,17 +20,17 @@ from service.limits.bucket import MOST_RATE_PER_S
 
 KINDS = ("transfer", "hold", "capture", "release", "expiry", "reversal")
 STATUSES = ("posted", "reversed", "open", "captured", "released", "expired")
-_CODES = [code for code, status in STATUS.items() if status != CLIENT_CLOSED_REQUEST]
+CODES = [code for code, status in STATUS.items() if status != CLIENT_CLOSED_REQUEST]
 
 
-class _Answer(Schema):
+class AnswerSchema(Schema):
     """What is answered may gain members; a reader passes over those that it does not know."""
 
     class Meta:
         unknown = EXCLUDE
 
 
-class FieldProblem(_Answer):
+class FieldProblem(AnswerSchema):
     """What is wrong with one part of the request."""
 
     field = Described[str]({"type": "string"}, required=True, meaning="a JSON member, a parameter or a header")
@@ -39,7 +39,7 @@ class FieldProblem(_Answer):
     example: ClassVar[dict[str, Any]] = {"field": "amount", "message": "expected a whole number from 1 to 9007199254740991"}
 
 
-class UserAnswer(_Answer):
+class UserAnswer(AnswerSchema):
     """A user."""
 
     id = Whole(1, GREATEST_ID, required=True)
@@ -56,7 +56,7 @@ class UserAnswer(_Answer):
     }
 
 
-class AccountAnswer(_Answer):
+class AccountAnswer(AnswerSchema):
     """An account; balances in minor units."""
 
     id = Whole(1, GREATEST_ID, required=True)
@@ -80,7 +80,7 @@ class AccountAnswer(_Answer):
     }
 
 
-class BalanceAnswer(_Answer):
+class BalanceAnswer(AnswerSchema):
     """An account's balance and what of it is held, in minor units: now, or at the time `at`."""
 
     account_id = Whole(1, GREATEST_ID, required=True)
@@ -101,7 +101,7 @@ class BalanceAnswer(_Answer):
     }
 
 
-class EntryAnswer(_Answer):
+class EntryAnswer(AnswerSchema):
     """A line of a statement; `balance` and `held` are the account's right after it."""
 
     version = Whole(1, required=True, meaning="the number of the line, without a gap")
@@ -124,7 +124,7 @@ class EntryAnswer(_Answer):
     }
 
 
-class TransferAnswer(_Answer):
+class TransferAnswer(AnswerSchema):
     """A row of the log; amount and balances in minor units."""
 
     id = Whole(1, GREATEST_ID, required=True)
@@ -155,103 +155,7 @@ class TransferAnswer(_Answer):
     }
 
 
-class TriedTransferAnswer(TransferAnswer):
-    """What the key had posted before, as it is now; or what a dry run would post, whose `id` is null."""
-
-    id = Whole(1, GREATEST_ID, required=True, allow_none=True)
-
-    example: ClassVar[dict[str, Any]] = {**TransferAnswer.example, "id": None}
-
-
-class LinkedAnswer(_Answer):
-    """Transfers that were posted together, in the order of the request."""
-
-    transfers = fields.List(fields.Nested(TransferAnswer), required=True)
-
-    example: ClassVar[dict[str, Any]] = {"transfers": [TransferAnswer.example]}
-
-
-class TriedLinkedAnswer(_Answer):
-    """What the key had posted before, or what a dry run would post together."""
-
-    transfers = fields.List(fields.Nested(TriedTransferAnswer), required=True)
-
-    example: ClassVar[dict[str, Any]] = {"transfers": [TriedTransferAnswer.example]}
-
-
-class BulkResult(_Answer):
-    """What became of one transfer of a bulk request: what it made, or the error that it met."""
-
-    status = Whole(200, 599, required=True, meaning="201: posted; 200: posted before, by the same key; else of its `code`")
-    id = Whole(1, GREATEST_ID)
-    from_version = Whole(1)
-    to_version = Whole(1)
-    from_balance = Whole(-GREATEST_AMOUNT)
-    to_balance = Whole(-GREATEST_AMOUNT)
-    code = Choice(*_CODES)
-    detail = Described[str]({"type": "string"})
-    errors = fields.List(fields.Nested(FieldProblem))
-
-    example: ClassVar[dict[str, Any]] = {
-        "status": 201, "id": 1, "from_version": 1, "to_version": 1, "from_balance": -1250, "to_balance": 1250,
-    }
-    json_schema: ClassVar[dict[str, Any]] = {
-        "oneOf": [
-            {
-                "properties": {"status": {"enum": [200, 201]}},
-                "required": ["id", "from_version", "to_version", "from_balance", "to_balance"],
-            },
-            {"properties": {"status": {"minimum": 400}}, "required": ["code", "detail", "errors"]},
-        ],
-    }
-
-
-class BulkAnswer(_Answer):
-    """What became of a bulk request, in the order of its transfers."""
-
-    mode = Choice("independent", "atomic", required=True)
-    posted = Whole(0, required=True, meaning="how many were posted")
-    replayed = Whole(0, required=True, meaning="how many had been posted before")
-    refused = Whole(0, required=True, meaning="how many were refused")
-    results = fields.List(fields.Nested(BulkResult), required=True)
-
-    example: ClassVar[dict[str, Any]] = {
-        "mode": "independent", "posted": 1, "replayed": 0, "refused": 0, "results": [BulkResult.example],
-    }
-
-
-class ImportRefusal(_Answer):
-    """Why a line was not posted."""
-
-    line = Whole(1, required=True, meaning="its number in the file; of a record of several lines, that of the first")
-    code = Choice(*_CODES, required=True)
-    detail = Described[str]({"type": "string"}, required=True)
-    field = Described[str]({"type": "string"}, required=True, meaning="the part of the line that is to blame, or empty")
-
-    example: ClassVar[dict[str, Any]] = {
-        "line": 3, "code": "insufficient_funds", "detail": "The debit would take the account below its min_balance.",
-        "field": "amount",
-    }
-
-
-class ImportAnswer(_Answer):
-    """What became of an import; lines that were not posted are told up to a number."""
-
-    name = Text(1, 200, required=True)
-    lines = Whole(0, required=True, meaning="how many there were, without a first line of names")
-    posted = Whole(0, required=True)
-    replayed = Whole(0, required=True, meaning="how many had been posted before, by this import or by their keys")
-    refused = Whole(0, required=True)
-    refusals = fields.List(fields.Nested(ImportRefusal), required=True)
-    refusals_left_out = Whole(0, required=True)
-
-    example: ClassVar[dict[str, Any]] = {
-        "name": "payroll-2026-01", "lines": 3, "posted": 2, "replayed": 0, "refused": 1,
-        "refusals": [ImportRefusal.example], "refusals_left_out": 0,
-    }
-
-
-class LedgerAnswer(_Answer):
+class LedgerAnswer(AnswerSchema):
     """A ledger."""
 
     id = Whole(1, GREATEST_ID, required=True)
@@ -261,7 +165,7 @@ class LedgerAnswer(_Answer):
     example: ClassVar[dict[str, Any]] = {"id": 1, "name": "main", "created_at": "2026-01-31T09:00:00.000000Z"}
 
 
-class SealAnswer(_Answer):
+class SealAnswer(AnswerSchema):
     """A seal over a range of the log; hashes are SHA-256 in hexadecimal."""
 
     ledger_id = Whole(1, GREATEST_ID, required=True)
@@ -282,7 +186,7 @@ class SealAnswer(_Answer):
     }
 
 
-class KeyAnswer(_Answer):
+class KeyAnswer(AnswerSchema):
     """An API key, without its secret."""
 
     id = Text(12, 12, required=True)
@@ -313,11 +217,11 @@ class NewKeyAnswer(KeyAnswer):
     example: ClassVar[dict[str, Any]] = {**KeyAnswer.example, "key": "ldg_0123456789ab_" + "0" * 64}
 
 
-class _Page(_Answer):
+class PageSchema(AnswerSchema):
     next_cursor = Described[str](CURSOR, required=True, allow_none=True, meaning="`cursor` of the next page; null at the end")
 
 
-class UserPage(_Page):
+class UserPage(PageSchema):
     """A page of users."""
 
     data = fields.List(fields.Nested(UserAnswer), required=True)
@@ -325,7 +229,7 @@ class UserPage(_Page):
     example: ClassVar[dict[str, Any]] = {"data": [UserAnswer.example], "next_cursor": None}
 
 
-class AccountPage(_Page):
+class AccountPage(PageSchema):
     """A page of accounts."""
 
     data = fields.List(fields.Nested(AccountAnswer), required=True)
@@ -333,7 +237,7 @@ class AccountPage(_Page):
     example: ClassVar[dict[str, Any]] = {"data": [AccountAnswer.example], "next_cursor": None}
 
 
-class TransferPage(_Page):
+class TransferPage(PageSchema):
     """A page of transfers."""
 
     data = fields.List(fields.Nested(TransferAnswer), required=True)
@@ -341,7 +245,7 @@ class TransferPage(_Page):
     example: ClassVar[dict[str, Any]] = {"data": [TransferAnswer.example], "next_cursor": None}
 
 
-class LedgerPage(_Page):
+class LedgerPage(PageSchema):
     """A page of ledgers."""
 
     data = fields.List(fields.Nested(LedgerAnswer), required=True)
@@ -349,7 +253,7 @@ class LedgerPage(_Page):
     example: ClassVar[dict[str, Any]] = {"data": [LedgerAnswer.example], "next_cursor": None}
 
 
-class SealPage(_Page):
+class SealPage(PageSchema):
     """A page of seals, and how far the ledger is sealed."""
 
     data = fields.List(fields.Nested(SealAnswer), required=True)
@@ -361,7 +265,7 @@ class SealPage(_Page):
     }
 
 
-class KeyPage(_Page):
+class KeyPage(PageSchema):
     """A page of keys."""
 
     data = fields.List(fields.Nested(KeyAnswer), required=True)
@@ -369,7 +273,7 @@ class KeyPage(_Page):
     example: ClassVar[dict[str, Any]] = {"data": [KeyAnswer.example], "next_cursor": None}
 
 
-class EntryPage(_Page):
+class EntryPage(PageSchema):
     """A page of a statement."""
 
     data = fields.List(fields.Nested(EntryAnswer), required=True)
@@ -378,7 +282,7 @@ class EntryPage(_Page):
     example: ClassVar[dict[str, Any]] = {"data": [EntryAnswer.example], "next_cursor": None, "previous_cursor": None}
 
 
-class SearchHit(_Answer):
+class SearchHit(AnswerSchema):
     """Something that fits: its kind, and itself under the name of its kind."""
 
     kind = Choice("user", "account", "transfer", required=True)
@@ -394,7 +298,7 @@ class SearchHit(_Answer):
     }
 
 
-class SearchAnswer(_Answer):
+class SearchAnswer(AnswerSchema):
     """What fits, the best first."""
 
     data = fields.List(fields.Nested(SearchHit), required=True)
@@ -402,7 +306,7 @@ class SearchAnswer(_Answer):
     example: ClassVar[dict[str, Any]] = {"data": [SearchHit.example]}
 
 
-class StateAnswer(_Answer):
+class StateAnswer(AnswerSchema):
     """What a probe says."""
 
     status = Choice("ok", "ready", required=True)
@@ -410,14 +314,14 @@ class StateAnswer(_Answer):
     example: ClassVar[dict[str, Any]] = {"status": "ok"}
 
 
-class Problem(_Answer):
+class Problem(AnswerSchema):
     """An error (RFC 9457)."""
 
     type = Described[str]({"type": "string", "format": "uri"}, required=True, meaning="`urn:ledgerd:error:` and the code")
     title = Described[str]({"type": "string"}, required=True, meaning="the status in words")
     status = Whole(400, 599, required=True)
     detail = Described[str]({"type": "string"}, required=True, meaning="for people; it may change")
-    code = Choice(*_CODES, required=True, meaning="what programs test")
+    code = Choice(*CODES, required=True, meaning="what programs test")
     request_id = Described[str]({"type": "string"}, required=True, meaning="the log has the request under it")
     errors = fields.List(fields.Nested(FieldProblem), metadata={"description": "the parts of the request that are to blame"})
 

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from service.api.answers import BulkAnswer
 from service.api.body import read_raw
 from service.api.calls import Answer, Call, to_json
 from service.api.cursors import Cursors
@@ -15,6 +14,7 @@ from service.api.long_body import SLICE, read_long
 from service.api.parameters import WRITTEN
 from service.api.positions import HEADER, Positions
 from service.api.posting import IDEMPOTENCY_KEY, idempotency_key
+from service.api.posting_answers import BulkAnswer
 from service.api.problem import STATUS
 from service.api.routes import Route
 from service.api.schemas import MOST_IN_BULK, BulkInput, BulkItem, load

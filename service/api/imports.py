@@ -7,7 +7,6 @@ from contextlib import closing
 from functools import partial
 from wsgiref.types import WSGIEnvironment
 
-from service.api.answers import ImportAnswer
 from service.api.body import telling_of_chunks
 from service.api.calls import Answer, Call, parameters
 from service.api.cursors import Cursors
@@ -16,6 +15,7 @@ from service.api.importing import Import, Report
 from service.api.line_forms import FORMS
 from service.api.parameters import SEARCHED, WRITTEN
 from service.api.positions import HEADER, Positions
+from service.api.posting_answers import ImportAnswer
 from service.api.routes import Media, Parameter, Route
 from service.concurrency.context import Context, background, with_timeout
 from service.concurrency.semaphore import Semaphore

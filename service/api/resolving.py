@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from service.api.answers import TransferAnswer, TriedTransferAnswer
+from service.api.answers import TransferAnswer
 from service.api.body import read_object
 from service.api.calls import Answer, Call, path_id
 from service.api.cursors import Cursors
@@ -18,6 +18,7 @@ from service.api.posting import (
     idempotency_key,
     is_dry_run,
 )
+from service.api.posting_answers import TriedTransferAnswer
 from service.api.routes import Route
 from service.api.schemas import CaptureInput, ResolutionInput, load
 from service.ledger.transfers import PostRequest, Transfer, Transfers, capture_of, release_of, reversal_of

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from service.api.answers import LinkedAnswer, TransferAnswer, TransferPage, TriedLinkedAnswer, TriedTransferAnswer
+from service.api.answers import TransferAnswer, TransferPage
 from service.api.body import read_object
 from service.api.calls import Answer, Call, page, path_id
 from service.api.cursors import Cursors
@@ -23,6 +23,7 @@ from service.api.posting import (
     idempotency_key,
     is_dry_run,
 )
+from service.api.posting_answers import LinkedAnswer, TriedLinkedAnswer, TriedTransferAnswer
 from service.api.representation import show_transfer
 from service.api.routes import Route
 from service.api.schemas import LinkedInput, TransferInput, load
