@@ -21,7 +21,7 @@ from service.api.routes import Route
 TAGS = {
     "users": "Persons and firms that accounts may belong to.",
     "accounts": "A balance in one asset each, with a floor and a ceiling.",
-    "transfers": "Amounts that moved from one account to another: never changed, never removed.",
+    "transfers": "Amounts that were moved, held or given back, a row of the log each: never changed, never removed.",
     "search": "What fits a few words, whatever it is.",
     "ledgers": "The tenants; for operators.",
     "keys": "Who may do what in a ledger, how often, and until when.",

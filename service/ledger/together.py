@@ -2,21 +2,22 @@
 
 It is group commit for reads: while one query is at the database, the next questions gather, and a connection serves as many of
 them as there are. So a lone question costs one query, and a thousand that miss a cache at once cost hardly more than ten. No
-answer is older than its question: a query begins after all that it answers were asked.
+answer is older than its question: a query begins after all that it answers were asked. It is cancelled when nobody waits any
+more.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from itertools import count
 from typing import Generic, TypeVar
 
 from service.concurrency.channel import Channel, ChannelClosed, WouldBlock
 from service.concurrency.context import Context, background, with_timeout
-from service.concurrency.primitives import monotonic
 from service.concurrency.promise import Promise
-from service.errors import DeadlineExceeded, Internal, LedgerdError, Overloaded, Unavailable
+from service.errors import Internal, LedgerdError, Overloaded, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -28,13 +29,13 @@ F = TypeVar("F")
 
 
 class _Asked(Generic[K, F]):
-    """A question, until when its answer is wanted (None: for good), and the promise of the answer."""
+    """A question, the context of who asks, and the promise of the answer."""
 
-    __slots__ = ("key", "promise", "until")
+    __slots__ = ("ctx", "key", "promise")
 
-    def __init__(self, key: K, until: float | None) -> None:
+    def __init__(self, ctx: Context, key: K) -> None:
+        self.ctx = ctx
         self.key = key
-        self.until = until
         self.promise: Promise[F | None] = Promise()
 
 
@@ -51,8 +52,7 @@ class Together(Generic[K, F]):
     def find(self, ctx: Context, key: K) -> F | None:
         """What is found for `key`. Raises what `look_up` raises, that of `ctx`, Overloaded, or Unavailable after `close`."""
         ctx.check()
-        remaining_s = ctx.remaining()
-        asked: _Asked[K, F] = _Asked(key, None if remaining_s is None else monotonic() + remaining_s)
+        asked: _Asked[K, F] = _Asked(ctx, key)
         try:
             self._waiting.send_nowait(asked)
         except WouldBlock:
@@ -81,10 +81,8 @@ class Together(Generic[K, F]):
 
     def _answer(self, wanted: Sequence[_Asked[K, F]]) -> None:
         """Keep every promise, whatever happens."""
-        now = monotonic()
-        remaining_s = [self._longest_s if asked.until is None else asked.until - now for asked in wanted]
         try:
-            with with_timeout(background(), min(max(remaining_s), self._longest_s)) as ctx:
+            with with_timeout(background(), self._longest_s) as ctx, _while_wanted(wanted, ctx):
                 found = self._look_up(ctx, list({asked.key: None for asked in wanted}))
         except LedgerdError as error:
             self._fail(wanted, error)
@@ -97,7 +95,22 @@ class Together(Generic[K, F]):
 
     @staticmethod
     def _fail(wanted: Sequence[_Asked[K, F]], error: LedgerdError) -> None:
-        if isinstance(error, DeadlineExceeded):  # that of all of them has passed
-            error = DeadlineExceeded("The request's time passed while it waited for the database.")
         for asked in wanted:
             asked.promise.fail(error)
+
+
+@contextlib.contextmanager
+def _while_wanted(wanted: Sequence[_Asked[K, F]], ctx: Context) -> Iterator[None]:
+    """Cancel `ctx` when nobody waits for an answer any more: all have left, or their time is up."""
+    left = count(1)
+
+    def leave() -> None:
+        if next(left) == len(wanted):
+            ctx.cancel()
+
+    forget = [asked.ctx.on_done(leave) for asked in wanted]
+    try:
+        yield
+    finally:
+        for each in forget:
+            each()

@@ -73,8 +73,10 @@ DECLARE
     key_count   CONSTANT int := coalesce(cardinality(p_keys), 0);
     k_fingerprint bytea[] := array_fill(NULL::bytea, ARRAY[key_count]);
     k_outcome   text[]   := array_fill(NULL::text, ARRAY[key_count]);
+    k_transfer  bigint[] := array_fill(NULL::bigint, ARRAY[key_count]);
     k_row       int[]    := array_fill(NULL::int, ARRAY[key_count]);
     k_is_new    boolean[] := array_fill(false, ARRAY[key_count]);
+    is_replay   boolean := false;
     -- originals, by slot
     o_address   tid[];     -- of its row among the open holds
     o_kind      text[];
@@ -107,6 +109,8 @@ DECLARE
     r_row       int[] := '{}';
     -- the request at hand
     f int; t int; k int; amount bigint; verdict text; written bigint;
+    is_special  CONSTANT boolean := p_kind IS NOT NULL OR p_group IS NOT NULL;  -- not transfers on their own alone
+    early       text;               -- a refusal before the accounts are looked at
     kind        text;
     moved       bigint;             -- from one balance to the other
     set_aside   bigint := 0;        -- more is held of the debited account; less, if negative
@@ -139,34 +143,39 @@ BEGIN
         LOOP
             k_fingerprint[found.slot] := found.fingerprint;
             k_outcome[found.slot] := coalesce(found.refusal, 'posted');
-            IF found.transfer_id IS NOT NULL THEN
-                k_row[found.slot] := n + 1;
-                FOR stored IN EXECUTE
-                    'SELECT transfer.*, later.id AS resolved_by, later.kind AS resolved_as
-                     FROM (SELECT * FROM transfers WHERE ledger_id = $1 AND id = $2
-                           UNION ALL
-                           SELECT * FROM transfers WHERE ledger_id = $1 AND linked_id = $2 AND id > $2) AS transfer
-                     LEFT JOIN LATERAL (SELECT id, kind FROM transfers
-                                        WHERE ledger_id = $1 AND resolves_id = transfer.id) AS later ON true
-                     ORDER BY transfer.id'
-                    USING found.ledger_id, found.transfer_id
-                LOOP
-                    n := n + 1;
-                    t_id[n] := stored.id;
-                    t_asset[n] := stored.asset;
-                    t_from_ver[n] := stored.from_version;
-                    t_to_ver[n] := stored.to_version;
-                    t_from_bal[n] := stored.from_balance;
-                    t_to_bal[n] := stored.to_balance;
-                    t_from_held[n] := stored.from_held;
-                    t_at[n] := stored.created_at;
-                    t_request[n] := NULL;
-                    t_expires[n] := stored.expires_at;
-                    t_linked[n] := stored.linked_id;
-                    t_resolved_by[n] := stored.resolved_by;
-                    t_resolved_as[n] := stored.resolved_as;
-                END LOOP;
-            END IF;
+            k_transfer[found.slot] := found.transfer_id;
+            is_replay := is_replay OR found.transfer_id IS NOT NULL;
+        END LOOP;
+    END IF;
+    IF is_replay THEN  -- one plan for them all; of a group all rows, next to each other
+        FOR stored IN EXECUTE
+            'SELECT slot.n AS slot, transfer.*, later.id AS resolved_by, later.kind AS resolved_as
+             FROM unnest($1, $2) WITH ORDINALITY AS slot (ledger_id, id, n)
+             CROSS JOIN LATERAL (SELECT * FROM transfers WHERE ledger_id = slot.ledger_id AND id = slot.id
+                                 UNION ALL
+                                 SELECT * FROM transfers
+                                 WHERE ledger_id = slot.ledger_id AND linked_id = slot.id AND id > slot.id
+                                 OFFSET 0) AS transfer
+             LEFT JOIN LATERAL (SELECT id, kind FROM transfers
+                                WHERE ledger_id = slot.ledger_id AND resolves_id = transfer.id OFFSET 0) AS later ON true
+             ORDER BY slot.n, transfer.id'
+            USING p_key_ledgers, k_transfer
+        LOOP
+            n := n + 1;
+            k_row[stored.slot] := coalesce(k_row[stored.slot], n);
+            t_id[n] := stored.id;
+            t_asset[n] := stored.asset;
+            t_from_ver[n] := stored.from_version;
+            t_to_ver[n] := stored.to_version;
+            t_from_bal[n] := stored.from_balance;
+            t_to_bal[n] := stored.to_balance;
+            t_from_held[n] := stored.from_held;
+            t_at[n] := stored.created_at;
+            t_request[n] := NULL;
+            t_expires[n] := stored.expires_at;
+            t_linked[n] := stored.linked_id;
+            t_resolved_by[n] := stored.resolved_by;
+            t_resolved_as[n] := stored.resolved_as;
         END LOOP;
     END IF;
 
@@ -217,18 +226,17 @@ BEGIN
             CONTINUE;
         END IF;
 
-
         -- What it would do, and what it does that to.
         moved := amount;
-        verdict := group_refusal;
-        IF p_kind IS NOT NULL THEN
-            kind := p_kind[i];
+        IF is_special THEN
+            early := group_refusal;
+            kind := coalesce(p_kind[i], 'transfer');
             o := p_resolves[i];
             moved := CASE WHEN kind IN ('hold', 'release', 'expiry') THEN 0 ELSE amount END;
             set_aside := CASE WHEN kind = 'hold' THEN amount WHEN kind IN ('transfer', 'reversal') THEN 0 ELSE -o_amount[o] END;
             needs_open := kind NOT IN ('release', 'expiry');
-            IF o IS NOT NULL AND verdict IS NULL THEN
-                verdict := CASE
+            IF o IS NOT NULL AND early IS NULL THEN
+                early := CASE
                     WHEN o_from[o] IS DISTINCT FROM p_accounts[CASE WHEN kind = 'reversal' THEN t ELSE f END]
                       OR o_to[o] IS DISTINCT FROM p_accounts[CASE WHEN kind = 'reversal' THEN f ELSE t END]
                       OR (kind <> 'capture' AND amount <> o_amount[o])
@@ -246,7 +254,7 @@ BEGIN
 
         -- The rules. The first that applies decides; this order is the documented order of precedence.
         verdict := CASE
-            WHEN verdict IS NOT NULL                                    THEN verdict
+            WHEN early IS NOT NULL                                      THEN early
             WHEN f = t                                                  THEN 'same_account to_account_id'
             WHEN a_version[f] IS NULL                                   THEN 'not_found from_account_id'
             WHEN a_version[t] IS NULL                                   THEN 'not_found to_account_id'
@@ -275,9 +283,6 @@ BEGIN
             a_available[t] := a_available[t] + moved;
             a_version[t] := a_version[t] + 1;
             a_touched[t] := true;
-            IF set_aside <> 0 THEN
-                a_held[f] := a_held[f] + set_aside;
-            END IF;
             n := n + 1;
             r_row[i] := n;
             t_id[n] := CASE WHEN p_dry_run[i] THEN NULL ELSE nextval('transfers_id_seq') END;
@@ -287,19 +292,20 @@ BEGIN
             t_to_ver[n] := a_version[t];
             t_from_bal[n] := a_balance[f];
             t_to_bal[n] := a_balance[t];
-            t_from_held[n] := a_held[f];
+            t_from_held[n] := a_held[f] + set_aside;
             t_at[n] := v_now;
-            IF p_expires_in_s[i] IS NOT NULL THEN
+            IF is_special THEN
+                a_held[f] := t_from_held[n];
                 t_expires[n] := v_now + make_interval(secs => p_expires_in_s[i]);
-            END IF;
-            IF o IS NOT NULL THEN
-                o_resolved[o] := true;
-                o_freed[o] := set_aside < 0;
-            END IF;
-            IF g IS NOT NULL THEN
                 t_moved[n] := moved;
                 t_set_aside[n] := set_aside;
-                t_linked[n] := t_id[group_row];
+                IF o IS NOT NULL THEN
+                    o_resolved[o] := true;
+                    o_freed[o] := set_aside < 0;
+                END IF;
+                IF g IS NOT NULL THEN
+                    t_linked[n] := t_id[group_row];
+                END IF;
             END IF;
         ELSIF g IS NOT NULL AND group_refusal IS NULL THEN
             group_refusal := verdict || ' ' || leg;

@@ -34,7 +34,8 @@ def before_call(context: HookContext, case: Case, kwargs: dict[str, Any]) -> Non
     if not case.meta.is_negative_at(ParameterLocation.BODY):
         case.body = _as_whole_numbers(case.body)
         if isinstance(case.body, dict):
-            _name_accounts_that_exist(case.body)
+            for leg in (case.body, *_legs(case.body)):
+                _name_accounts_that_exist(leg)
             _let_the_whole_have_one_key(case.body)
             _let_keys_end_later(case.body)
     if case.operation.label == "POST /api/transfers/import":
@@ -99,13 +100,17 @@ def _name_accounts_that_exist(body: dict[str, Any]) -> None:
             body[name] = 1 + body[name] % (KEPT_ACCOUNTS + 1)
 
 
+def _legs(body: dict[str, Any]) -> list[dict[str, Any]]:
+    """The transfers in a body of several."""
+    legs = body.get("transfers")
+    return [leg for leg in legs if isinstance(leg, dict)] if isinstance(legs, list) else []
+
+
 def _let_the_whole_have_one_key(body: dict[str, Any]) -> None:
     """What is posted as a whole has no keys in it."""
-    for item in body.get("transfers", ()) if isinstance(body.get("transfers"), list) else ():
-        if isinstance(item, dict):
-            _name_accounts_that_exist(item)
-            if body.get("mode") == "atomic":
-                item.pop("idempotency_key", None)
+    if body.get("mode") == "atomic":
+        for item in _legs(body):
+            item.pop("idempotency_key", None)
 
 
 def _begin_with_names(case: Case) -> None:

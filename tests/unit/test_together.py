@@ -145,6 +145,36 @@ def test_a_caller_whose_time_is_up_leaves() -> None:
     assert world.database.asked == [[0]]
 
 
+def test_a_query_that_nobody_wants_ends() -> None:
+    """When the last of those who wait for it leaves, and not before."""
+    world = World()
+    ended: list[bool] = []
+    with with_cancel(background()) as first, with_cancel(background()) as second:
+
+        def look_up(ctx: Context, keys: Sequence[int]) -> Mapping[int, int]:
+            world.database.asked.append(list(keys))
+            if keys != [0]:
+                ended.append(ctx.done.wait(PATIENCE_S))
+            else:
+                world.database.free.acquire(timeout=PATIENCE_S)
+            ctx.check()
+            return {}
+
+        world.together._look_up = look_up
+        world.occupy()
+        world.ask(1, 2, first)
+        world.ask(2, 4, second)
+        wait_until(lambda: world.together._waiting.statistics().buffered == 2, PATIENCE_S)
+        world.database.free.release()
+        wait_until(lambda: len(world.database.asked) == 2, PATIENCE_S)
+        first.cancel()
+        wait_until(lambda: 1 in world.answers, PATIENCE_S)
+        assert ended == []
+        second.cancel()
+        wait_until(lambda: ended == [True], PATIENCE_S)
+    world.end()
+
+
 def test_what_may_wait_is_bounded() -> None:
     """Then it says so at once; after the end too."""
     world = World(capacity=2)
