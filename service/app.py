@@ -36,6 +36,7 @@ class Application:
 
     def __init__(self, config: Config) -> None:
         self._draining = False
+        self._seals = config.seal_interval_s > 0
         self._tasks = Tasks(background())
         self.telemetry = Telemetry(log_level=config.log_level, metrics=config.metrics == "on")
         self.database = Database(config)
@@ -87,6 +88,8 @@ class Application:
             self._tasks.spawn(f"user lookups {number}", self.resources.user_lookups.run_lane)
         uses = self.resources.authenticator.uses
         self._tasks.spawn("key uses", lambda ctx: uses.run(ctx, self.resources.key_repository))
+        if self._seals:
+            self._tasks.spawn("sealing", self.resources.sealing.run)
         self._tasks.spawn("metrics", self.telemetry.metrics.run)
         return self
 
@@ -116,6 +119,8 @@ class Application:
     def _watch(self) -> None:
         metrics = self.telemetry.metrics
         self.telemetry.watch(queue=self.resources.posting.statistics, tasks=self._tasks.statuses)
+        if self._seals:
+            metrics.watch_sealing(lambda: self.resources.sealing.unsealed_age_s)
         metrics.watch_pool("primary", self.database.pool.statistics)
         metrics.watch_hedging(self.database.hedging)
         for replica in self.database.replicas.all:

@@ -135,9 +135,11 @@ def _parser(alone: str) -> argparse.ArgumentParser:
         from service.commands.imports import add_import_command
         from service.commands.keys import add_key_commands
         from service.commands.ledgers import add_ledger_commands
+        from service.commands.verify import add_verify_command
 
         add_key_commands(commands)
         add_ledger_commands(commands)
         add_import_command(commands)
         add_export_command(commands)
+        add_verify_command(commands)
     return parser

@@ -48,6 +48,7 @@ class Config:
     hedge_after_s: float | None = None
     export_timeout_s: float = 3600.0
     import_timeout_s: float = 3600.0
+    seal_interval_s: float = 60.0
     cors_origins: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ()
     run_dir: Path = Path("var/run")
@@ -100,6 +101,7 @@ class Config:
             search_timeout_s=reader.seconds("LEDGERD_SEARCH_TIMEOUT_S", cls.search_timeout_s),
             export_timeout_s=reader.seconds("LEDGERD_EXPORT_TIMEOUT_S", cls.export_timeout_s),
             import_timeout_s=reader.seconds("LEDGERD_IMPORT_TIMEOUT_S", cls.import_timeout_s),
+            seal_interval_s=reader.seconds("LEDGERD_SEAL_INTERVAL_S", cls.seal_interval_s, or_off=True),
             cors_origins=tuple(reader.text("LEDGERD_CORS_ORIGINS", "").split()),
             trusted_proxies=tuple(reader.text("LEDGERD_TRUSTED_PROXIES", "").split()),
             rate_limit=rate,

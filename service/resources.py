@@ -18,10 +18,13 @@ from service.api.ledgers import LedgerHandlers
 from service.api.metrics import MetricsHandlers
 from service.api.resolving import ResolvingHandlers
 from service.api.routes import Route
+from service.api.seals import SealHandlers
 from service.api.search import SearchHandlers
 from service.api.streams import Streams
 from service.api.transfers import TransferHandlers
 from service.api.users import UserHandlers
+from service.audit.seal import Seals
+from service.audit.sealing import Sealing
 from service.config import Config
 from service.database import Database
 from service.ledger.accounts import Accounts
@@ -48,6 +51,7 @@ from service.repository.ledgers import LedgerRepository
 from service.repository.migrate import find_migrations
 from service.repository.posting import PostingRepository
 from service.repository.queries import sql_folder
+from service.repository.seals import SealRepository
 from service.repository.search import SearchRepository
 from service.repository.transfers import TransferRepository
 from service.repository.users import UserRepository
@@ -92,6 +96,8 @@ class Resources:
         bulk = Bulk(BulkRepository(pool, queries), longest_s=config.timeout_s, on_chunk=metrics.chunk_posted)
         self.health = HealthRepository(pool, queries, find_migrations(sql_folder() / "migrations"))
         self.cursors = cursors = Cursors(lambda ctx: self.key_repository.find_secret(ctx, "cursor"))
+        seals = SealRepository(pool, reader, queries)
+        self.sealing = Sealing(seals, interval_s=config.seal_interval_s)
         accounts = Accounts(AccountRepository(pool, reader, queries))
         post_group = metrics.counting_group(self.posting.post_group)
         transfer_repository = TransferRepository(pool, reader, queries)
@@ -107,6 +113,7 @@ class Resources:
             ImportHandlers(bulk, cursors, longest_s=config.import_timeout_s, draining=draining),
             ExportHandlers(transfers, Streams(most=STREAMS_AT_ONCE, longest_s=config.export_timeout_s)),
             SearchHandlers(Search(SearchRepository(reader, queries), config.search_timeout_s)),
+            SealHandlers(Seals(seals), cursors),
             LedgerHandlers(Ledgers(LedgerRepository(pool, queries)), cursors),
             KeyHandlers(Keys(self.key_repository, Defaults(config.rate_limit, config.rate_burst)), cursors),
             HealthHandlers(self.health.check, draining),

@@ -88,10 +88,12 @@ class Reader:
         systemd = self._env.get("RUNTIME_DIRECTORY", "").partition(":")[0]
         return Path(os.path.abspath(self.text("LEDGERD_RUN_DIR", "") or systemd or data_dir / "run"))
 
-    def seconds(self, name: str, default: float) -> float:
-        """A time of up to a day."""
+    def seconds(self, name: str, default: float, *, or_off: bool = False) -> float:
+        """A time of up to a day; 0 only where that turns something off."""
         text = self.text(name, str(default))
-        if text.isascii() and text.replace(".", "", 1).isdecimal() and 0 < float(text) <= 86_400:
+        is_number = text.isascii() and text.replace(".", "", 1).isdecimal()
+        if is_number and (0 < float(text) <= 86_400 or (or_off and float(text) == 0)):
             return float(text)
-        self.problems.append(f"{name}={text!r}: expected seconds above 0 and up to 86400, such as 30 or 2.5")
+        off = ", or 0 for never" if or_off else ""
+        self.problems.append(f"{name}={text!r}: expected seconds above 0 and up to 86400, such as 30 or 2.5{off}")
         return default

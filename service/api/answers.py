@@ -261,6 +261,27 @@ class LedgerAnswer(_Answer):
     example: ClassVar[dict[str, Any]] = {"id": 1, "name": "main", "created_at": "2026-01-31T09:00:00.000000Z"}
 
 
+class SealAnswer(_Answer):
+    """A seal over a range of the log; hashes are SHA-256 in hexadecimal."""
+
+    ledger_id = Whole(1, GREATEST_ID, required=True)
+    number = Whole(1, GREATEST_ID, required=True, meaning="counts the ledger's seals, without a gap")
+    first_id = Whole(1, GREATEST_ID, required=True, meaning="the first transfer under it")
+    last_id = Whole(1, GREATEST_ID, required=True, meaning="the last transfer under it")
+    transfers = Whole(1, required=True, meaning="how many are under it")
+    rows_hash = Text(64, 64, required=True, meaning="over the transfers")
+    sealed_at = Time(required=True)
+    previous_hash = Text(64, 64, required=True, allow_none=True, meaning="of the seal before; null where that is gone")
+    hash = Text(64, 64, required=True, meaning="over all of the above")
+
+    example: ClassVar[dict[str, Any]] = {
+        "ledger_id": 1, "number": 1, "first_id": 1, "last_id": 2, "transfers": 2,
+        "rows_hash": "9c664f056e2763dd36c6302af781e0d328fdc8f170dcfd33795cd752b33bd7bc",
+        "sealed_at": "2026-01-31T09:32:00.000000Z", "previous_hash": "0" * 64,
+        "hash": "d670dc294a264f84438f1403aacc73f98650e3b601f56815f9eeca0c10834831",
+    }
+
+
 class KeyAnswer(_Answer):
     """An API key, without its secret."""
 
@@ -326,6 +347,18 @@ class LedgerPage(_Page):
     data = fields.List(fields.Nested(LedgerAnswer), required=True)
 
     example: ClassVar[dict[str, Any]] = {"data": [LedgerAnswer.example], "next_cursor": None}
+
+
+class SealPage(_Page):
+    """A page of seals, and how far the ledger is sealed."""
+
+    data = fields.List(fields.Nested(SealAnswer), required=True)
+    sealed_to = Whole(0, GREATEST_ID, required=True, meaning="the last transfer under a seal; 0 for none")
+    unsealed_since = Time(required=True, allow_none=True, meaning="of the first transfer without a seal; null for none")
+
+    example: ClassVar[dict[str, Any]] = {
+        "data": [SealAnswer.example], "next_cursor": None, "sealed_to": 2, "unsealed_since": None,
+    }
 
 
 class KeyPage(_Page):

@@ -1,10 +1,11 @@
-"""How users, accounts, their entries, transfers, ledgers and keys look in JSON."""
+"""How users, accounts, their entries, transfers, ledgers, seals and keys look in JSON."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
 
+from service.audit.seal import Seal
 from service.ledger.accounts import Account
 from service.ledger.entries import Entry
 from service.ledger.keys import ApiKey
@@ -109,6 +110,21 @@ def show_transfer(transfer: Transfer) -> dict[str, Any]:
 def show_ledger(ledger: Ledger) -> dict[str, Any]:
     """A ledger's JSON."""
     return {"id": ledger.id, "name": ledger.name, "created_at": show_time(ledger.created_at)}
+
+
+def show_seal(seal: Seal) -> dict[str, Any]:
+    """A seal's JSON; hashes in hexadecimal."""
+    return {
+        "ledger_id": seal.ledger_id,
+        "number": seal.number,
+        "first_id": seal.first_id,
+        "last_id": seal.last_id,
+        "transfers": seal.transfers,
+        "rows_hash": seal.rows_hash.hex(),
+        "sealed_at": show_time(seal.sealed_at),
+        "previous_hash": None if seal.previous_hash is None else seal.previous_hash.hex(),
+        "hash": seal.hash.hex(),
+    }
 
 
 def show_key(key: ApiKey) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""Proof that nothing was changed behind ledgerd's back: digests of files."""
+"""Proof that nothing was changed behind ledgerd's back: seals over the log, their examination, digests of files."""

@@ -62,6 +62,13 @@ def account_ids(text: str) -> tuple[int, ...]:
     return tuple(sorted({int(part) for part in parts}))
 
 
+def seal_hash(text: str) -> bytes:
+    """The hash of a seal, in hexadecimal."""
+    if re.fullmatch(r"[0-9a-f]{64}", text, re.ASCII) is None:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected the 64 hexadecimal digits of a seal's hash")
+    return bytes.fromhex(text)
+
+
 def _duration(text: str, least_s: int, most_s: int, example: str) -> int:
     match = _DURATION.fullmatch(text)
     if match is not None and least_s <= (seconds := int(match[1]) * _SECONDS[match[2]]) <= most_s:

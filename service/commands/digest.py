@@ -12,7 +12,7 @@ from typing import Any
 from service.audit.digest import ALGORITHMS, Report, digest_files, look_up, walk
 from service.audit.manifest import read_lines, show, write_lines, write_whole
 from service.commands.command import add_command, positive, say
-from service.commands.progress import Progress
+from service.commands.progress import Progress, and_bytes
 from service.concurrency.context import background, with_cancel
 from service.concurrency.primitives import monotonic
 from service.errors import InvalidInput
@@ -116,7 +116,7 @@ class _Run:
 
     def digests(self, files: Any) -> Any:
         """The digests of `files`, with a bar on a terminal where it takes long."""
-        progress = Progress(lambda: self.report.found_bytes, sys.stderr)
+        progress = Progress(lambda: self.report.found_bytes, sys.stderr, show=and_bytes("files"))
         with with_cancel(background()) as ctx:
             try:
                 digests = digest_files(

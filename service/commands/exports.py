@@ -17,7 +17,7 @@ from service.commands import arguments
 from service.commands.command import add_command, say
 from service.commands.database import database
 from service.commands.imports import INTERRUPTED
-from service.commands.progress import Progress
+from service.commands.progress import Progress, and_bytes
 from service.concurrency.context import background, with_cancel
 from service.config import Config
 from service.database import open_files
@@ -49,7 +49,7 @@ def _export(options: argparse.Namespace) -> int:
     given = {name: value for name in _FILTERS if (value := getattr(options, f"wanted_{name}")) is not None}
     wanted = read_wanted(given)
     form = options.format or ("csv" if (options.output or "").lower().endswith(".csv") else "ndjson")
-    progress = Progress(lambda: 0, sys.stderr, things="lines")
+    progress = Progress(lambda: 0, sys.stderr, show=and_bytes("lines"))
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as by Ctrl-C: nothing half written stays
     try:
         with (

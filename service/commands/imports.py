@@ -20,7 +20,7 @@ from service.api.line_forms import FORMS
 from service.commands import arguments
 from service.commands.command import add_command, say
 from service.commands.database import database
-from service.commands.progress import Progress
+from service.commands.progress import Progress, and_bytes
 from service.commands.tables import print_rows
 from service.concurrency.context import Context, background, with_cancel
 from service.config import Config
@@ -68,7 +68,7 @@ def _import(options: argparse.Namespace) -> int:
     try:
         with _opened(options.file) as (file, size), database(Config.from_env(os.environ)) as url:
             migrate(url, sql_folder(), lambda _: None)
-            progress = Progress(lambda: size, sys.stderr, things="lines")
+            progress = Progress(lambda: size, sys.stderr, show=and_bytes("lines"))
             with open_files(url, options.ledger) as files, with_cancel(background()) as ctx:
                 work = Import(ledger_id=files.ledger.id, name=name, form=FORMS[form]())
                 with closing(work.run(ctx, lambda inner: _pieces(inner, file, progress), files.bulk)) as reports:

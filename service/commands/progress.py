@@ -12,31 +12,36 @@ EVERY_S = 0.2
 _WIDTH = 30
 
 
+def and_bytes(things: str) -> Callable[[int, int], str]:
+    """How much is done of things that have a size."""
+    return lambda count, size: f"{count} {things}, {size / 1e6:.0f} MB"
+
+
 class Progress:
-    """What is done of `total()` bytes, which may still grow; 0: nobody knows. `things` is what is counted beside them.
+    """What is done of `total()` bytes, or rows, which may still grow; 0: nobody knows. `show` puts it in words.
 
     Nothing is written before QUIET_S, or but to a terminal.
     """
 
     def __init__(
-        self, total: Callable[[], int], out: TextIO, clock: Callable[[], float] = monotonic, *, things: str = "files"
+        self, total: Callable[[], int], out: TextIO, clock: Callable[[], float] = monotonic, *, show: Callable[[int, int], str]
     ) -> None:
         self._total = total
-        self._things = things
+        self._show = show
         self._out = out if out.isatty() else None
         self._clock = clock
         self._due = clock() + QUIET_S
         self._shown = False
-        self._count = self._bytes = 0
+        self._count = self._size = 0
         self._lock = Lock()
 
     def add(self, count: int, size: int) -> None:
-        """Count `count` things and `size` bytes more. For any thread."""
+        """Count `count` things and `size` bytes, or rows, more. For any thread."""
         if self._out is None:
             return
         with self._lock:
             self._count += count
-            self._bytes += size
+            self._size += size
             if self._clock() >= self._due:
                 self._due = self._clock() + EVERY_S
                 self._shown = True
@@ -51,7 +56,7 @@ class Progress:
     def _draw(self, out: TextIO) -> None:
         bar = ""
         if total := self._total():
-            share = min(self._bytes / total, 1.0)
+            share = min(self._size / total, 1.0)
             bar = f"[{'#' * int(share * _WIDTH):{_WIDTH}}] {share:4.0%} "
-        out.write(f"\r\x1b[K{bar}{self._count} {self._things}, {self._bytes / 1e6:.0f} MB")
+        out.write(f"\r\x1b[K{bar}{self._show(self._count, self._size)}")
         out.flush()

@@ -4,6 +4,7 @@ Guarantees:
 
 - At most `processes` jobs run, and as many again are under way to them; results come in the order of the items.
 - No orphan: a worker process ends when its parent does, even one that is killed with -9 while a job runs.
+- Ctrl-C, which a terminal sends to every process of the command, is for the parent alone to act on.
 - A worker process that dies is an error (BrokenProcessPool), not a wait.
 - Leaving the block early drops what is not yet on its way to a process, and waits for the rest: the jobs that run, which are
   not interrupted, and those that are queued for the processes, at most one more than there are processes.
@@ -15,11 +16,12 @@ hub, so it refuses to start there.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context, parent_process, resource_tracker
 from types import TracebackType
 from typing import TypeVar
 
@@ -42,6 +44,7 @@ class ProcessPool:
         self._processes = processes or os.cpu_count() or 1
         # spawned, not forked: a fork would copy locks that other threads hold
         self._executor = ProcessPoolExecutor(self._processes, mp_context=get_context("spawn"), initializer=_end_with_parent)
+        resource_tracker.ensure_running()  # it would let signals in again when `_submit` has to start it
 
     def map(self, ctx: Context, work: Callable[[T], U], items: Iterable[T]) -> Iterator[U]:
         """`work` of each item, in their order. Raises what it raises, and the error of `ctx` when that ends first.
@@ -52,7 +55,7 @@ class ProcessPool:
         try:
             for item in items:
                 ctx.check()
-                under_way.append(self._executor.submit(work, item))
+                under_way.append(self._submit(work, item))
                 if len(under_way) >= 2 * self._processes:
                     yield _result(ctx, under_way.popleft())
             while under_way:
@@ -61,9 +64,22 @@ class ProcessPool:
             for future in under_way:
                 future.cancel()
 
+    def _submit(self, work: Callable[[T], U], item: T) -> Future[U]:
+        """Hand a job over. A process that is started for it inherits from its first instruction on that SIGINT is blocked."""
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            return self._executor.submit(work, item)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
     def close(self) -> None:
         """Wait for the jobs that run, and for the processes. A second time does nothing."""
         self._executor.shutdown(wait=True, cancel_futures=True)
+
+    def kill(self) -> None:
+        """End the processes at once, with the jobs that they are at; the pool is of no use then, but to be closed."""
+        for process in list(self._executor._processes.values()):
+            process.terminate()
 
     def __enter__(self) -> ProcessPool:
         return self

@@ -14,10 +14,11 @@ NEEDED = {
     "users": ("SELECT", "INSERT", "UPDATE", "DELETE"),
     "accounts": ("SELECT", "INSERT", "UPDATE"),
     "transfers": ("SELECT", "INSERT"),
-    "transfers_id_seq": ("USAGE",),
+    "transfers_id_seq": ("USAGE", "SELECT"),
     "idempotency_keys": ("SELECT", "INSERT"),
     "open_holds": ("SELECT", "INSERT", "DELETE"),
     "bulk_chunks": ("SELECT", "INSERT"),
+    "seals": ("SELECT", "INSERT"),
     "search_words": ("SELECT", "INSERT", "DELETE"),
     "schema_migrations": ("SELECT",),
     "schema_functions": ("SELECT",),
@@ -27,6 +28,7 @@ GUARDS = {  # trigger -> table: what keeps the log append-only, whoever writes
     "transfers_append_only": "transfers",
     "idempotency_keys_append_only": "idempotency_keys",
     "bulk_chunks_append_only": "bulk_chunks",
+    "seals_append_only": "seals",
     "accounts_are_kept": "accounts",
 }
 ALWAYS_FIRES = ("O", "A")  # pg_trigger.tgenabled: by default, or even while replicating

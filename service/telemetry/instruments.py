@@ -56,6 +56,10 @@ class Instruments:
         self.replica_reads = counter("replica_reads_total", "Reads that were given to a replica first")
         self.hedged_reads = counter("hedged_reads_total", "Of these, those that were sent to a second server as well")
 
+        self.unsealed_age = gauge(
+            "unsealed_age_seconds", "How old the oldest transfer without a seal is", of_workers="livemax"
+        )
+
         self.cache_lookups = counter("cache_lookups_total", "Lookups in a cache: hit or miss", "cache", "result")
         self.limiter_refusals = counter("limiter_refusals_total", "Requests that a limiter has refused", "kind")
         self.breaker_state = gauge("breaker_state", "Circuit breakers in a state", "name", "state")

@@ -143,6 +143,9 @@ class Metrics(NoMetrics):
     def watch_tasks(self, statuses: Callable[[], Iterable[TaskStatus]]) -> None:
         self._readings.append(partial(read_tasks, self._instruments, statuses, Growth()))
 
+    def watch_sealing(self, unsealed_age_s: Callable[[], float]) -> None:
+        self._readings.append(lambda: self._instruments.unsealed_age.set(unsealed_age_s()))
+
     def watch_dropped_lines(self, dropped: Callable[[], int]) -> None:
         grown = Growth()
         grown.by("lines", dropped())  # those of the arbiter, before this worker was made

@@ -91,6 +91,9 @@ class NoMetrics:
     def watch_tasks(self, statuses: Callable[[], Iterable[TaskStatus]]) -> None:
         """Read from `statuses` how often background tasks were started again."""
 
+    def watch_sealing(self, unsealed_age_s: Callable[[], float]) -> None:
+        """Read how old the oldest transfer without a seal is."""
+
     def watch_dropped_lines(self, dropped: Callable[[], int]) -> None:
         """Read the number of log lines that could not be written."""
 

@@ -15,7 +15,8 @@ from tests.loop.exchange import Reply, exchange
 from tests.serving import Serve
 
 TABLES = (
-    "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename NOT LIKE 'schema\\_%' ORDER BY tablename"
+    "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename NOT LIKE 'schema\\_%'"
+    " AND tablename <> 'seals' ORDER BY tablename"  # those are made at any time
 )
 KEY = b"ldg_KKKKKKKKKKKK_" + b"K" * 64  # as long as a real one: requests tell lengths
 SECRETS = ("Traceback", "File \"", ".py", "psycopg", "SELECT", "INSERT", "relation", "site-packages", "Python/", "PostgreSQL")

@@ -29,6 +29,8 @@ from tests.attacks.world import (
 )
 from tests.client import ApiClient, Reply
 from tests.conftest import TestServer, fresh_database
+from tests.integration.conftest import open_pool
+from tests.seals import seal_all, seal_repository
 
 PUBLIC = {"/healthz", "/readyz", "/metrics", "/openapi.json", "/docs"}
 ROUTES: list[Route] = Application(Config(database_url="postgresql://nowhere")).routes
@@ -171,6 +173,8 @@ def test_a_cursor_of_another_ledger_is_refused(world: World, route: Route) -> No
     if "account_id" in ids:
         for _ in range(2):
             world.other.transfer(int(ids["account_id"]), int(made("account_id", world.other)), 1)
+    with open_pool(world.database_url) as pool:
+        seal_all(seal_repository(pool), most_rows=1)
     cursor = send(world.other, route, ids, None, {"limit": "1"}).json["next_cursor"]
     assert cursor
     mine = {name: made(name, world.own) for name in variables(route)}

@@ -156,6 +156,35 @@ def test_no_process_outlives_a_parent_that_is_killed(tmp_path: Path) -> None:
     wait_until(lambda: not any(_runs(pid) for pid in family), 20)
 
 
+def test_killed_processes_are_not_waited_for() -> None:
+    """Jobs that never end are ended with their processes."""
+    if PATCHED:
+        refused(None)
+        return
+    with ProcessPool(2) as pool, ThreadPoolExecutor() as threads:
+        busy = threads.submit(list, pool.map(background(), loop, [1, 2, 3]))
+        wait_until(lambda: len(children(os.getpid(), "spawn_main")) == 2, 20)
+        wait_until(lambda: all(_cpu_ticks(pid) > 20 for pid in children(os.getpid(), "spawn_main")), 20)
+        pool.kill()
+        with pytest.raises(BrokenProcessPool):
+            busy.result(20)
+    assert children(os.getpid(), "spawn_main") == []
+
+
+def test_an_interrupt_is_the_parents_alone(pool: ProcessPool | None) -> None:
+    """What a terminal sends to all of them ends no job, whenever it comes."""
+    if refused(pool):
+        return
+    assert pool is not None
+    assert list(pool.map(background(), interrupt_oneself, range(4))) == [0, 1, 2, 3]
+
+
+def interrupt_oneself(n: int) -> int:
+    """A job to whose process Ctrl-C is sent."""
+    os.kill(os.getpid(), signal.SIGINT)
+    return n
+
+
 def _cpu_ticks(pid: int) -> int:
     """The time a process has used, in hundredths of a second."""
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11])

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from service.audit.digest import ALGORITHMS, BUFFER_BYTES, Digest, File, Report, digest_files, look_up, walk
 from service.audit.manifest import read_lines, show, write_lines, write_whole
-from service.commands.progress import EVERY_S, QUIET_S, Progress
+from service.commands.progress import EVERY_S, QUIET_S, Progress, and_bytes
 from service.concurrency.context import Context, background, with_cancel
 from service.errors import ClientClosedRequest, InvalidInput
 from tests.core.leaks import snapshot
@@ -216,7 +216,7 @@ def turning(*times: float) -> Iterator[float]:
 def test_a_bar_is_drawn_for_long_work_on_a_terminal() -> None:
     """After a while, not each time, and it is taken away at the end."""
     out, readings = Terminal(), turning(0.0, QUIET_S - 0.1, QUIET_S, QUIET_S, QUIET_S + EVERY_S / 2)
-    bar = Progress(lambda: 4_000_000, out, lambda: next(readings))
+    bar = Progress(lambda: 4_000_000, out, lambda: next(readings), show=and_bytes("files"))
     for _ in range(3):
         bar.add(1, 1_000_000)
     bar.clear()
@@ -230,7 +230,7 @@ def test_no_bar_is_drawn_elsewhere_or_for_short_work() -> None:
     file, terminal = io.StringIO(), Terminal()
     for out, now in ((file, 0.0), (terminal, 0.0), (file, 99.0)):
         readings = turning(0.0, now)
-        bar = Progress(lambda: 1, out, lambda readings=readings: next(readings))  # type: ignore[misc]
+        bar = Progress(lambda: 1, out, lambda readings=readings: next(readings), show=and_bytes("files"))  # type: ignore[misc]
         bar.add(1, 1)
         bar.clear()
     assert (file.getvalue(), terminal.getvalue()) == ("", "")
