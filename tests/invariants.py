@@ -39,7 +39,7 @@ _KEYS_IN_DOUBT = """
     WHERE k.transfer_id IS NOT NULL AND t.id IS NULL
 """
 _CHUNKS_IN_DOUBT = """
-    SELECT c.name, c.chunk FROM bulk_chunks c CROSS JOIN unnest(c.transfer_ids) WITH ORDINALITY AS made (id, n)
+    SELECT c.name, c.chunk FROM bulk_chunks c CROSS JOIN LATERAL unnest(c.transfer_ids) WITH ORDINALITY AS made (id, n)
     LEFT JOIN transfers t ON t.ledger_id = c.ledger_id AND t.id = made.id
     WHERE (made.id IS NULL) = (c.refusals IS NULL OR c.refusals[made.n] IS NULL) OR (made.id IS NOT NULL AND t.id IS NULL)
 """
