@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from random import Random
 
-_random = Random()  # noqa: S311  # seeded by the system, and in each process anew
+_random = Random()  # noqa: S311  # nosec B311  # no secrets; seeded by the system, in each process anew
 os.register_at_fork(after_in_child=_random.seed)
 
 
