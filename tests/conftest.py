@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from itertools import count
@@ -26,6 +27,7 @@ from tests.client import ApiClient
 _numbers = count(1)
 settings.register_profile("ledgerd", deadline=None)  # no test asserts a time
 settings.load_profile("ledgerd")
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored, as in a script's background, it would be so in commands
 
 
 class TestServer:

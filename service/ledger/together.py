@@ -61,7 +61,7 @@ class Together(Generic[K, F]):
             raise Unavailable("The service is stopping.", retry_after_s=1) from None
         if not asked.promise.wait(ctx):
             asked.promise.withdraw()
-            ctx.check()
+        ctx.check()  # first: a query that all have left fails too, and its error is nobody's
         return asked.promise.result()
 
     def run_lane(self, ctx: Context) -> None:
