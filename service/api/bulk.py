@@ -13,14 +13,14 @@ from service.api.cursors import Cursors
 from service.api.long_body import SLICE, read_long
 from service.api.parameters import WRITTEN
 from service.api.positions import HEADER, Positions
-from service.api.posting import IDEMPOTENCY_KEY, idempotency_key
+from service.api.posting import IDEMPOTENCY_KEY, debits_forbidden, idempotency_key
 from service.api.posting_answers import BulkAnswer
 from service.api.problem import STATUS
 from service.api.routes import Route
 from service.api.schemas import MOST_IN_BULK, BulkInput, BulkItem, load
 from service.concurrency.primitives import give_way
 from service.concurrency.semaphore import Semaphore
-from service.errors import FieldError, Forbidden, InvalidInput, Overloaded
+from service.errors import FieldError, InvalidInput, Overloaded
 from service.ledger.bulk import MOST_IN_A_CHUNK, Bulk, Chunk, Once
 from service.ledger.refusals import refusal
 from service.ledger.transfers import Group, Outcome, Posted, PostRequest, Refused
@@ -98,11 +98,10 @@ class BulkHandlers:
             message = "Some transfers are not acceptable; nothing was posted."
             raise InvalidInput(message, fields=tuple(problems[:MOST_PROBLEMS]))
         if call.principal.debit_accounts is not None:
-            message = "this API key may not debit this account"
             forbidden = [n for n, request in enumerate(requests) if not call.principal.may_debit(request.from_account_id)]
             if forbidden:
-                fields = (FieldError(f"transfers[{number}].from_account_id", message) for number in forbidden[:MOST_PROBLEMS])
-                raise Forbidden("This API key may debit some accounts only; nothing was posted.", fields=tuple(fields))
+                fields = (f"transfers[{number}].from_account_id" for number in forbidden[:MOST_PROBLEMS])
+                raise debits_forbidden(fields, "This API key may debit some accounts only; nothing was posted.")
         return requests
 
 

@@ -60,10 +60,18 @@ class Call:
 
 def path_id(kind: str, text: str) -> int:
     """An id out of a path. Raises NotFound for what cannot be one."""
+    number = read_id(text)
+    if number is None:
+        shown = text if len(text) <= 40 else text[:40] + "…"
+        raise NotFound(f"No {kind} {shown!r}: ids are whole numbers from 1 on.")
+    return number
+
+
+def read_id(text: str) -> int | None:
+    """The id that `text` is, None for what cannot be one."""
     if text.isascii() and text.isdecimal() and len(text) <= 19 and text[0] != "0" and int(text) <= GREATEST_ID:
         return int(text)
-    shown = text if len(text) <= 40 else text[:40] + "…"
-    raise NotFound(f"No {kind} {shown!r}: ids are whole numbers from 1 on.")
+    return None
 
 
 def to_json(content: Mapping[str, Any]) -> bytes:

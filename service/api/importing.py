@@ -16,11 +16,12 @@ from service.api.bulk import load_item
 from service.api.line_forms import Form
 from service.api.lines import Fault, Line, in_chunks
 from service.api.long_body import SLICE
+from service.api.posting import debits_forbidden
 from service.api.schemas import BulkItem
 from service.concurrency.context import Context
 from service.concurrency.pipeline import Pipeline
 from service.concurrency.primitives import give_way
-from service.errors import FieldError, Forbidden, IdempotencyKeyReused, InvalidInput, LedgerdError, MalformedRequest
+from service.errors import FieldError, IdempotencyKeyReused, InvalidInput, LedgerdError, MalformedRequest
 from service.ledger.bulk import MOST_IN_A_CHUNK, Bulk, Chunk, Once, telling_what_was_done
 from service.ledger.refusals import refusal
 from service.ledger.transfers import Outcome, Posted, PostRequest
@@ -144,8 +145,7 @@ class Import:
             raise MalformedRequest("The line is empty.")
         values = load_item(_item, self.form.read(text))
         if not self.may_debit(values["from_account_id"]):
-            message = "this API key may not debit this account"
-            raise Forbidden("This API key may debit some accounts only.", fields=(FieldError("from_account_id", message),))
+            raise debits_forbidden(["from_account_id"])
         return PostRequest(ledger_id=self.ledger_id, trace_parent=self.trace_parent, **values)
 
 

@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
+from service.api.calls import read_id
 from service.concurrency.primitives import monotonic
-from service.ledger.money import GREATEST_ID
 from service.ledger.principal import Principal
 from service.ledger.user_cache import FoundUser, UserKey
-from service.middleware.client_address import canonical
+from service.middleware.client_address import peer_address
 from service.middleware.environ import CLIENT_ADDRESS, PRINCIPAL, REQUEST_ID, ROUTE, TRACE
 from service.middleware.observation import Ended, tell
 from service.middleware.rate_limit import Taken, limit_headers
@@ -57,18 +57,17 @@ class KeptUser:
         principal = self._who_may_read(environ)
         if principal is None:
             return self._app(environ, start_response)
-        user_id = environ["PATH_INFO"][len(_BEFORE_ID) :]
-        found = self._find_user((principal.ledger_id, int(user_id))) if int(user_id) <= GREATEST_ID else None
+        user_id = read_id(environ["PATH_INFO"][len(_BEFORE_ID) :])
+        found = None if user_id is None else self._find_user((principal.ledger_id, user_id))
         if found is None or found.body is None:
             return self._app(environ, start_response)
         limit, taken, fill_ns = self._take_key(principal)
         if not taken:
             return self._app(environ, start_response)
         self._began()
-        peer = environ.get("REMOTE_ADDR", "")
         request_id = environ[REQUEST_ID] = choose_id(environ)
         trace = environ[TRACE] = begin_trace(environ, self._sample)
-        environ[CLIENT_ADDRESS], environ[PRINCIPAL], environ[ROUTE] = canonical(peer) or peer, principal, PATH
+        environ[CLIENT_ADDRESS], environ[PRINCIPAL], environ[ROUTE] = peer_address(environ), principal, PATH
         start_response("200 OK", [
             *found.headers, ("X-Request-ID", request_id), *trace_headers(trace), *limit_headers(limit, fill_ns),
         ])
@@ -87,9 +86,6 @@ class KeptUser:
             and environ.get("CONTENT_LENGTH", "0") == "0"
             and DECIDING.isdisjoint(environ)
         ):
-            return None
-        user_id = path[len(_BEFORE_ID) :]
-        if not (user_id.isascii() and user_id.isdecimal() and len(user_id) <= 19 and user_id[0] != "0"):
             return None
         principal = self._find_principal(authorization[len(_BEARER) :])
         return principal if principal is not None and SCOPE in principal.scopes else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from service.api.calls import Answer, Call, parameters
@@ -52,13 +52,14 @@ def is_dry_run(call: Call) -> bool:
 
 def check_debits(call: Call, requests: Sequence[PostRequest], fields: Sequence[str]) -> None:
     """Raise Forbidden where the key may not debit an account that one of `requests` does; `fields` has what to blame."""
-    problems = tuple(
-        FieldError(field, "this API key may not debit this account")
-        for request, field in zip(requests, fields, strict=True)
-        if not call.principal.may_debit(request.from_account_id)
-    )
-    if problems:
-        raise Forbidden("This API key may debit some accounts only.", fields=problems)
+    debits = zip(requests, fields, strict=True)
+    if to_blame := [field for request, field in debits if not call.principal.may_debit(request.from_account_id)]:
+        raise debits_forbidden(to_blame)
+
+
+def debits_forbidden(fields: Iterable[str], message: str = "This API key may debit some accounts only.") -> Forbidden:
+    """The error that blames `fields` for accounts that the key may not debit."""
+    return Forbidden(message, fields=tuple(FieldError(field, "this API key may not debit this account") for field in fields))
 
 
 def answer_posted(call: Call, positions: Positions, posted: Posted) -> Answer:

@@ -80,7 +80,9 @@ class UserHandlers:
             return Answer(None, 304, ETag=tag)
         if found.body is None:
             body = to_json(show_user(found.user))
-            found.headers, found.body = tuple(Answer(body, ETag=tag).headers), body
+            answer = Answer(body, ETag=tag)
+            found.headers, found.body = tuple(answer.headers), body
+            return answer
         return Answer(found.body, ETag=tag)
 
     def replace(self, call: Call, user_id: str) -> Answer:

@@ -44,6 +44,12 @@ def client_address(trusted_proxies: Sequence[str]) -> Middleware:
     return _layer(find)
 
 
+def peer_address(environ: WSGIEnvironment) -> str:
+    """Whom the connection is from; empty for a Unix socket."""
+    peer: str = environ.get("REMOTE_ADDR", "")
+    return canonical(peer) or peer
+
+
 @lru_cache(MOST_KEPT)
 def canonical(text: str) -> str | None:
     """The one way to write an address, IPv4 where IPv6 only wraps it; None for what is none, such as one with a port."""
@@ -59,8 +65,7 @@ def canonical(text: str) -> str | None:
 def _layer(find: Callable[[str, str | None], str]) -> Middleware:
     def layer(app: WSGIApplication) -> WSGIApplication:
         def with_client_address(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-            peer = environ.get("REMOTE_ADDR", "")
-            environ[CLIENT_ADDRESS] = find(canonical(peer) or peer, environ.get("HTTP_X_FORWARDED_FOR"))
+            environ[CLIENT_ADDRESS] = find(peer_address(environ), environ.get("HTTP_X_FORWARDED_FOR"))
             return app(environ, start_response)
 
         return with_client_address

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.client import HttpClient
 from tests.serving import Serve, descendants
 
 
@@ -20,6 +21,17 @@ def served(database_url: str, tmp_path: Path) -> Iterator[Serve]:
     ) as server:
         yield server.wait_ready()
     assert descendants(server.process.pid) == []
+
+
+@pytest.fixture
+def payer_key(served: Serve) -> str:
+    """An admin key; accounts 1 and 2 are there, of which the first has no floor."""
+    key = served.key()
+    client = HttpClient(served.port, key)
+    for floor in (None, 0):
+        assert client.call("POST", "/api/accounts", {"asset": "USD/2", "min_balance": floor}).status == 201
+    client.close()
+    return key
 
 
 @pytest.fixture

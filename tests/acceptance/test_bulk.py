@@ -11,22 +11,10 @@ import pytest
 
 from service.api.schemas import MOST_IN_BULK
 from service.ledger.bulk import MOST_IN_A_CHUNK
-from tests.client import HttpClient
 from tests.invariants import check_invariants
 from tests.serving import Serve, wait_until
 
 PATH = "/api/transfers/bulk"
-
-
-@pytest.fixture
-def key(served: Serve) -> str:
-    """An admin key; accounts 1 and 2 are there, of which the first has no floor."""
-    key = served.key()
-    client = HttpClient(served.port, key)
-    for floor in (None, 0):
-        assert client.call("POST", "/api/accounts", {"asset": "USD/2", "min_balance": floor}).status == 201
-    client.close()
-    return key
 
 
 def body(number: int) -> bytes:
@@ -56,15 +44,15 @@ def posted(database_url: str) -> int:
         return int(conn.execute("SELECT count(*) FROM transfers").fetchone()[0])
 
 
-def test_ten_thousand_come_in_either_framing(served: Serve, key: str, database_url: str) -> None:
+def test_ten_thousand_come_in_either_framing(served: Serve, payer_key: str, database_url: str) -> None:
     """With a length and in chunks; the same key makes it the same request."""
     whole = body(MOST_IN_BULK)
     assert len(whole) > 1 << 20
-    with begin(served, key, f"Content-Length: {len(whole)}") as sock:
+    with begin(served, payer_key, f"Content-Length: {len(whole)}") as sock:
         sock.sendall(whole)
         status, first = answer(sock)
     assert (status, first["posted"], first["replayed"]) == (200, MOST_IN_BULK, 0)
-    with begin(served, key, "Transfer-Encoding: chunked") as sock:
+    with begin(served, payer_key, "Transfer-Encoding: chunked") as sock:
         for at in range(0, len(whole), 100_000):
             piece = whole[at : at + 100_000]
             sock.sendall(b"%x\r\n%b\r\n" % (len(piece), piece))
@@ -75,10 +63,10 @@ def test_ten_thousand_come_in_either_framing(served: Serve, key: str, database_u
 
 
 @pytest.mark.parametrize("number", [100, MOST_IN_BULK])
-def test_half_a_body_posts_nothing(served: Serve, key: str, database_url: str, number: int) -> None:
+def test_half_a_body_posts_nothing(served: Serve, payer_key: str, database_url: str, number: int) -> None:
     """By either loop of the server; where there is an answer it is 400."""
     whole = body(number)
-    with begin(served, key, f"Content-Length: {len(whole)}") as sock:
+    with begin(served, payer_key, f"Content-Length: {len(whole)}") as sock:
         sock.sendall(whole[: len(whole) // 2])
         sock.shutdown(socket.SHUT_WR)
         rest = sock.recv(65536)
@@ -86,10 +74,10 @@ def test_half_a_body_posts_nothing(served: Serve, key: str, database_url: str, n
     assert posted(database_url) == 0
 
 
-def test_a_client_that_leaves_can_come_back(served: Serve, key: str, database_url: str) -> None:
+def test_a_client_that_leaves_can_come_back(served: Serve, payer_key: str, database_url: str) -> None:
     """What was posted is a beginning in whole chunks; the same again has all, and nothing twice."""
     whole = body(MOST_IN_BULK)
-    with begin(served, key, f"Content-Length: {len(whole)}") as sock:
+    with begin(served, payer_key, f"Content-Length: {len(whole)}") as sock:
         sock.sendall(whole)
         wait_until(lambda: posted(database_url) > 0, 30, every_s=0.01)
     running = (
@@ -98,7 +86,7 @@ def test_a_client_that_leaves_can_come_back(served: Serve, key: str, database_ur
     with psycopg.connect(database_url, autocommit=True) as conn:
         wait_until(lambda: conn.execute(running).fetchone() is None, 30)
     assert posted(database_url) % MOST_IN_A_CHUNK == 0
-    with begin(served, key, f"Content-Length: {len(whole)}") as sock:
+    with begin(served, payer_key, f"Content-Length: {len(whole)}") as sock:
         sock.sendall(whole)
         status, again = answer(sock)
     assert (status, again["refused"], len(again["results"])) == (200, 0, MOST_IN_BULK)

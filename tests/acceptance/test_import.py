@@ -21,17 +21,6 @@ from tests.serving import Serve, wait_until
 MANY = 60_000  # lines, 20 MB
 
 
-@pytest.fixture
-def key(served: Serve) -> str:
-    """An admin key; accounts 1 and 2 are there, of which the first has no floor."""
-    key = served.key()
-    client = HttpClient(served.port, key)
-    for floor in (None, 0):
-        assert client.call("POST", "/api/accounts", {"asset": "USD/2", "min_balance": floor}).status == 201
-    client.close()
-    return key
-
-
 def lines(number: int) -> bytes:
     """So many transfers."""
     return b"".join(
@@ -77,17 +66,17 @@ class Upload:
 
 
 @pytest.fixture
-def upload(served: Serve, key: str) -> Iterator[Upload]:
+def upload(served: Serve, payer_key: str) -> Iterator[Upload]:
     """A chunked one that has begun."""
-    upload = Upload(served, key)
+    upload = Upload(served, payer_key)
     yield upload
     upload.close()
 
 
-def test_an_import_is_whole_and_never_in_memory(served: Serve, key: str, upload: Upload, database_url: str) -> None:
+def test_an_import_is_whole_and_never_in_memory(served: Serve, payer_key: str, upload: Upload, database_url: str) -> None:
     """Every line of it, while no worker grows beyond what a short one takes; meanwhile the server answers others."""
-    body, client = lines(MANY), HttpClient(served.port, key)
-    short = Upload(served, key, name="short")
+    body, client = lines(MANY), HttpClient(served.port, payer_key)
+    short = Upload(served, payer_key, name="short")
     short.send(lines(MANY // 2))
     short.end()
     assert short.answer()[0] == 200
@@ -108,11 +97,11 @@ def test_an_import_is_whole_and_never_in_memory(served: Serve, key: str, upload:
 @pytest.mark.parametrize("cut", ["end", "close"])
 @pytest.mark.parametrize("chunked", [True, False])
 def test_an_import_that_is_cut_off_can_go_on(
-    served: Serve, key: str, database_url: str, cut: str, chunked: bool
+    served: Serve, payer_key: str, database_url: str, cut: str, chunked: bool
 ) -> None:
     """In the middle of a line: whole chunks are posted, none of what is torn; the same again does the rest."""
     body = lines(MOST_IN_A_CHUNK * 10)
-    upload = Upload(served, key, None if chunked else len(body))
+    upload = Upload(served, payer_key, None if chunked else len(body))
     upload.send(body[: len(body) // 2])
     if cut == "close":
         wait_until(lambda: posted(database_url) > 0, 30)
@@ -124,12 +113,12 @@ def test_an_import_that_is_cut_off_can_go_on(
         upload.end()
         assert upload.answer()[0] == 400
     upload.close()
-    client = HttpClient(served.port, key)
+    client = HttpClient(served.port, payer_key)
     wait_until(lambda: not running(database_url), 30)
     there = posted(database_url)
     assert there % MOST_IN_A_CHUNK == 0
     assert there <= MOST_IN_A_CHUNK * 5
-    again = Upload(served, key, len(body))
+    again = Upload(served, payer_key, len(body))
     again.send(body)
     status, report = again.answer()
     assert (status, report["posted"], report["replayed"]) == (200, MOST_IN_A_CHUNK * 10 - there, there)
@@ -146,12 +135,12 @@ def running(database_url: str) -> bool:
 
 
 def test_a_fault_ends_an_import_whose_client_is_silent(
-    served: Serve, key: str, upload: Upload, database_url: str
+    served: Serve, payer_key: str, upload: Upload, database_url: str
 ) -> None:
     """Nobody waits for more of a body that is no longer wanted, and the places come free again."""
     body = lines(MOST_IN_A_CHUNK * (AHEAD + 2))
     for _ in range(2 * AT_ONCE):
-        first = Upload(served, key)
+        first = Upload(served, payer_key)
         first.send(b'{"from_account_id": 1, "to_account_id": 2, "amount": 7}\n' + body)
         status, problem = 0, {}
         if posted(database_url) == 0:  # the first one is left as it is, and its name is spent
@@ -159,7 +148,7 @@ def test_a_fault_ends_an_import_whose_client_is_silent(
             status, problem = first.answer()
             assert status == 200
         first.close()
-        other = Upload(served, key)
+        other = Upload(served, payer_key)
         other.send(body)  # and no more: it waits for the answer
         status, problem = other.answer()
         assert (status, problem["code"]) == (422, "idempotency_key_reused")
@@ -168,7 +157,7 @@ def test_a_fault_ends_an_import_whose_client_is_silent(
     assert upload.answer()[0] == 200
 
 
-def test_a_client_that_leaves_ends_what_is_under_way(served: Serve, key: str, upload: Upload, database_url: str) -> None:
+def test_a_client_that_leaves_ends_what_is_under_way(served: Serve, payer_key: str, upload: Upload, database_url: str) -> None:
     """The statement too, though it waits for a lock that nobody gives."""
     with psycopg.connect(database_url) as holder:
         holder.execute("SELECT FROM accounts FOR UPDATE")

@@ -37,7 +37,7 @@ import psycopg
 from service.repository.migrate import migrate
 from service.repository.queries import sql_folder
 from tests.bench.export import peak_mib
-from tests.bench.posting import ACCOUNTS, server
+from tests.bench.posting import ACCOUNTS, open_accounts, server
 from tests.client import HttpClient
 from tests.serving import LEDGERD, Serve, clean_env
 
@@ -213,11 +213,7 @@ def main() -> int:
         with Serve(Path(folder), **settings) as served:
             key = served.wait_ready().key()
             with psycopg.connect(postgres.url, autocommit=True) as conn:
-                conn.execute(
-                    "INSERT INTO accounts (ledger_id, asset, min_balance)"
-                    f" SELECT 1, 'USD/2', NULL FROM generate_series(1, {ACCOUNTS})"
-                )
-                conn.execute("VACUUM ANALYZE")
+                open_accounts(conn)
             for number in range(options.rounds):
                 print(f"round {number + 1} of {options.rounds}", file=sys.stderr)
                 measure(bin_dir, postgres.url, served, key, options, figures)

@@ -80,6 +80,14 @@ def rate(conn: psycopg.Connection, query: str, size: int, *, keys: bool, hot: bo
     return len(batches) * size / (time.perf_counter() - began)
 
 
+def open_accounts(conn: psycopg.Connection) -> None:
+    """ACCOUNTS of ledger 1, without a floor."""
+    conn.execute(
+        f"INSERT INTO accounts (ledger_id, asset, min_balance) SELECT 1, 'USD/2', NULL FROM generate_series(1, {ACCOUNTS})"
+    )
+    conn.execute("VACUUM ANALYZE")
+
+
 def pgbench(bin_dir: Path, url: str) -> float:
     """Transactions a second of pgbench's own mix on the same server."""
     done = subprocess.run([bin_dir / "pgbench", *PGBENCH, url], capture_output=True, text=True, check=True)
@@ -101,11 +109,7 @@ def main() -> int:
         subprocess.run([bin_dir / "pgbench", "-i", "-q", "-s", "10", postgres.url], capture_output=True, check=True)
         with psycopg.connect(postgres.url, autocommit=True) as conn:
             conn.execute("INSERT INTO ledgers (name) VALUES ('main')")
-            conn.execute(
-                "INSERT INTO accounts (ledger_id, asset, min_balance)"
-                f" SELECT 1, 'USD/2', NULL FROM generate_series(1, {ACCOUNTS})"
-            )
-            conn.execute("VACUUM ANALYZE")
+            open_accounts(conn)
             for number in range(options.rounds):
                 print(f"round {number + 1} of {options.rounds}", file=sys.stderr)
                 figures["pgbench tpcb-like -c 16 -M prepared"].append(pgbench(bin_dir, postgres.url))
