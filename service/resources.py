@@ -45,6 +45,7 @@ from service.ledger.users import Users
 from service.repository.accounts import AccountRepository
 from service.repository.bulk import BulkRepository
 from service.repository.entries import EntryRepository
+from service.repository.events import EventRepository
 from service.repository.health import HealthRepository
 from service.repository.keys import KeyRepository
 from service.repository.ledgers import LedgerRepository
@@ -98,6 +99,7 @@ class Resources:
         self.cursors = cursors = Cursors(lambda ctx: self.key_repository.find_secret(ctx, "cursor"))
         seals = SealRepository(pool, reader, queries)
         self.sealing = Sealing(seals, interval_s=config.seal_interval_s)
+        self.events = EventRepository(pool, queries)
         accounts = Accounts(AccountRepository(pool, reader, queries))
         post_group = metrics.counting_group(self.posting.post_group)
         transfer_repository = TransferRepository(pool, reader, queries)

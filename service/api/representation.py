@@ -1,4 +1,4 @@
-"""How users, accounts, their entries, transfers, ledgers, seals and keys look in JSON."""
+"""How users, accounts, their entries, transfers, events, ledgers, seals and keys look in JSON."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from service.audit.seal import Seal
+from service.events.event import Event
 from service.ledger.accounts import Account
 from service.ledger.entries import Entry
 from service.ledger.keys import ApiKey
@@ -105,6 +106,26 @@ def show_transfer(transfer: Transfer) -> dict[str, Any]:
         "resolved_by_id": transfer.resolved_by_id,
         "linked_id": transfer.linked_id,
     }
+
+
+def show_event(event: Event) -> dict[str, Any]:
+    """An event's JSON: `data` has the transfer as it was posted, or the account's settings as they were left."""
+    subject = event.subject
+    if isinstance(subject, Transfer):
+        data = {"transfer": show_transfer(subject)}
+    else:
+        data = {
+            "account": {
+                "id": subject.account_id,
+                "user_id": subject.user_id,
+                "asset": subject.asset,
+                "status": subject.status,
+                "min_balance": subject.min_balance,
+                "max_balance": subject.max_balance,
+                "metadata": subject.metadata,
+            }
+        }
+    return {"id": event.id, "type": event.type, "created_at": show_time(event.at), "data": data}
 
 
 def show_ledger(ledger: Ledger) -> dict[str, Any]:

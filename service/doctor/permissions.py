@@ -15,6 +15,7 @@ NEEDED = {
     "accounts": ("SELECT", "INSERT", "UPDATE"),
     "transfers": ("SELECT", "INSERT"),
     "transfers_id_seq": ("USAGE", "SELECT"),
+    "account_changes": ("SELECT", "INSERT"),
     "idempotency_keys": ("SELECT", "INSERT"),
     "open_holds": ("SELECT", "INSERT", "DELETE"),
     "bulk_chunks": ("SELECT", "INSERT"),
@@ -26,6 +27,7 @@ NEEDED = {
 FUNCTIONS = ("post_transfers", "post_bulk", "entries_before")
 GUARDS = {  # trigger -> table: what keeps the log append-only, whoever writes
     "transfers_append_only": "transfers",
+    "account_changes_append_only": "account_changes",
     "idempotency_keys_append_only": "idempotency_keys",
     "bulk_chunks_append_only": "bulk_chunks",
     "seals_append_only": "seals",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-_DATA = ("users", "accounts", "transfers", "webhooks")
-_READ = frozenset(f"{kind}:read" for kind in _DATA) | {"audit:read"}
+_DATA = ("users", "accounts", "transfers", "webhooks", "services")
+_READ = frozenset(f"{kind}:read" for kind in _DATA) | {"events:read", "audit:read"}
 _WRITE = _READ | {f"{kind}:write" for kind in _DATA}
 _KEYS = frozenset({"keys:read", "keys:write"})
 _LEDGERS = frozenset({"ledgers:read", "ledgers:write"})

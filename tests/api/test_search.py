@@ -29,9 +29,9 @@ CASES: list[tuple[str, list[tuple[str, int]]]] = [
     ("savings 7", [("account", 2)]),
     ("label", []),
     ("true", []),
-    ("inv-1", [("transfer", 2), ("transfer", 1)]),  # the whole reference before the beginning of one
-    ("inv", [("transfer", 2), ("transfer", 1)]),
-    ("100%_", [("transfer", 3)]),
+    ("inv-1", [("transfer", 6), ("transfer", 5)]),  # the whole reference before the beginning of one
+    ("inv", [("transfer", 6), ("transfer", 5)]),
+    ("100%_", [("transfer", 7)]),
     ("%%", []),
     ("__", []),
     ("''; DROP TABLE users; --", []),
@@ -39,8 +39,8 @@ CASES: list[tuple[str, list[tuple[str, int]]]] = [
     ('"\\', []),
     ("nobody", []),
     ("4", [("user", 4), ("account", 4)]),
-    ("3", [("user", 3), ("account", 3), ("transfer", 3)]),
-    ("7", [("account", 2)]),
+    ("3", [("user", 3), ("account", 3)]),
+    ("7", [("transfer", 7), ("account", 2)]),
 ]
 
 
@@ -53,7 +53,7 @@ def found(api: ApiClient, q: str, more: str = "") -> list[tuple[str, int]]:
 
 @pytest.fixture
 def books(api: ApiClient) -> ApiClient:
-    """Four users, four accounts of which two have texts in their metadata, and three transfers with references."""
+    """Four users, four accounts of which two have texts in their metadata, and three transfers with references (5 to 7)."""
     for name, email in [
         ("Ada Lovelace", "ada@example.com"), ("Adalbert Müller-Lüdenscheidt", "adalbert@example.org"),
         ("Grace Hopper", "grace.hopper@navy.example"), ("Åsa O'Brien", "asa@example.com"),

@@ -1,0 +1,1 @@
+"""What is told of a ledger: its events, read from its own rows."""
