@@ -1,8 +1,9 @@
 """Many transfers at once: in chunks, each posted in one transaction, and each once for ever where it has a name.
 
 While one chunk is at the database the next is encoded, and the one before is shown to the client: stages of a pipeline. A
-process posts one chunk at a time, so bulk work takes one of its connections, and whatever else moves money takes turns with it
-at the accounts.
+process posts one chunk at a time, so bulk work takes one of its connections. Whatever else moves money takes turns with it at
+the accounts: where somebody waited for the accounts of a chunk, the next one comes after a pause as long as the chunk took.
+Without it a transfer of two accounts would wait for one chunk at the first, and for the next chunk at the second.
 
 What a caller may rely on:
 
@@ -26,7 +27,7 @@ from typing import Any, Literal, Protocol
 from service.concurrency.channel import Channel
 from service.concurrency.context import Context, with_timeout
 from service.concurrency.pipeline import Pipeline
-from service.concurrency.primitives import Parking
+from service.concurrency.primitives import Parking, monotonic
 from service.concurrency.semaphore import Semaphore
 from service.errors import ClientClosedRequest, Internal, LedgerdError, OutcomeUnknown, Unavailable
 from service.ledger.posting import BACKOFF_S, AnswerLost, Contention
@@ -34,7 +35,8 @@ from service.ledger.transfers import Outcome, PostRequest
 
 log = logging.getLogger(__name__)
 
-MOST_IN_A_CHUNK = 500  # a transfer of one of its accounts waits for it: some twenty milliseconds
+MOST_IN_A_CHUNK = 250  # a transfer of one of its accounts waits for it: some ten milliseconds
+LONGEST_PAUSE_S = 0.1  # after a chunk that others have waited for
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,14 @@ class Chunk:
         return self.once is not None or all(request.key is not None for request in self.requests)
 
 
+@dataclass(frozen=True, slots=True)
+class PostedChunk:
+    """An outcome for each request of a chunk, and whether somebody waited for its accounts when it was done with them."""
+
+    outcomes: Sequence[Outcome]
+    is_awaited: bool = False
+
+
 class ChunkStore(Protocol):
     """What the repository does for chunks."""
 
@@ -72,8 +82,8 @@ class ChunkStore(Protocol):
         """What `post_chunk` takes."""
         ...
 
-    def post_chunk(self, ctx: Context, chunk: Chunk, encoded: Any) -> Sequence[Outcome]:
-        """Post the chunk in one transaction; an outcome for each of its requests.
+    def post_chunk(self, ctx: Context, chunk: Chunk, encoded: Any) -> PostedChunk:
+        """Post the chunk in one transaction.
 
         Raises IdempotencyKeyReused when its name is spent for something else, AnswerLost when it was committed, or not. After
         any other error, such as Contention, Unavailable or DeadlineExceeded, nothing was done.
@@ -124,8 +134,9 @@ class Bulk:
             for pause_s in (0.0, *BACKOFF_S):
                 if pause_s:
                     until.park(Parking(), pause_s)
+                began_at = monotonic()
                 try:
-                    return self._store.post_chunk(until, chunk, encoded)
+                    posted = self._store.post_chunk(until, chunk, encoded)
                 except Contention:
                     log.info("a chunk of %d met contention and is posted again", len(chunk.requests))
                 except AnswerLost as error:
@@ -137,6 +148,10 @@ class Bulk:
                     last = error
                     if not may_be_posted or not error.retryable:
                         break
+                else:
+                    if posted.is_awaited:  # whoever waits has at least as much of the time as the chunks
+                        ctx.park(Parking(), min(monotonic() - began_at, LONGEST_PAUSE_S))
+                    return posted.outcomes
                 if until.error() is not None:
                     break
         if may_be_posted:

@@ -158,7 +158,7 @@ def _texts(values: Sequence[str | None]) -> str | None:
 def _outcome(request: PostRequest, row: Row) -> Outcome:
     (
         verdict, replayed, transfer_id, asset, from_version, to_version, from_balance, to_balance, created_at,
-        from_held, expires_at, linked_id, resolved_by_id, resolved_as, position,
+        from_held, expires_at, linked_id, resolved_by_id, resolved_as, position, *_,
     ) = row
     if verdict != "posted":
         code, field, *leg = verdict.split(" ")

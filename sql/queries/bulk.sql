@@ -1,5 +1,9 @@
 -- name: post_bulk
-SELECT *, pg_current_xact_id()::text::bigint FROM post_bulk(
+-- The last column, looked at once at the end: whether somebody waits for this transaction, and so for accounts that it has locked.
+SELECT *, pg_current_xact_id()::text::bigint,
+       (SELECT count(*) > 0 FROM pg_locks
+        WHERE locktype = 'transactionid' AND NOT granted AND transactionid = pg_current_xact_id()::xid)
+FROM post_bulk(
     %(ledger_id)s::bigint, %(source)s::text, %(name)s::text, %(chunk)s::bigint, %(digest)s::bytea,
     %(ledgers)s::bigint[], %(accounts)s::bigint[], %(key_ledgers)s::bigint[], %(keys)s::text[],
     %(from)s::int[], %(to)s::int[], %(amount)s::bigint[], %(asset)s::text[], %(if_version)s::bigint[],

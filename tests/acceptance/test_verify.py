@@ -46,7 +46,7 @@ def test_a_good_ledger_is_told_with_its_last_seal(database_url: str, sealed: str
     assert json.loads(done.stdout) == {
         "ledgers": [{
             "ledger": "one", "seals": 1, "sealed_transfers": 3, "unsealed_transfers": 1,
-            "last_seal": {"number": 1, "last_id": 3, "hash": sealed},
+            "last_seal": {"number": 1, "last_id": 5, "hash": sealed},
         }],
         "findings": [],
     }
@@ -57,15 +57,15 @@ def test_findings_are_told_and_have_a_status(test_server: TestServer, database_u
     database = psycopg.conninfo.conninfo_to_dict(database_url)["dbname"]
     with psycopg.connect(test_server.url(str(database), "postgres"), autocommit=True) as rogue:
         rogue.execute("SET session_replication_role = replica")
-        rogue.execute("UPDATE transfers SET reference = 'forged' WHERE id = 2")
+        rogue.execute("UPDATE transfers SET reference = 'forged' WHERE id = 4")
     done = ledgerd("verify", "--jobs", "1", "--expect", "0" * 64, DATABASE_URL=database_url)
     assert done.returncode == 1
-    assert 'one: transfer 2, seal 1: row_changed: found the row {"id": 2' in done.stdout
+    assert 'one: transfer 4, seal 1: row_changed: found the row {"id": 4' in done.stdout
     assert '"reference": "forged"' in done.stdout
     assert f"seal_not_there: found no seal with this hash; expected hash {'0' * 64}" in done.stdout
     assert done.stderr == "ledgerd: 2 findings; docs/operations.md says what each means\n"
     found = json.loads(ledgerd("verify", "--jobs", "1", "--json", DATABASE_URL=database_url).stdout)["findings"]
-    assert [(one["code"], one["ledger"], one["transfer_id"], one["seal"]) for one in found] == [("row_changed", "one", 2, 1)]
+    assert [(one["code"], one["ledger"], one["transfer_id"], one["seal"]) for one in found] == [("row_changed", "one", 4, 1)]
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ It starts a PostgreSQL of its own (LEDGERD_POSTGRES_BIN chooses another than the
 - `pgbench -b tpcb-like`, the best of several numbers of clients;
 - COPY of the same rows into a table with the same indexes and constraints as `transfers`: alone, and with the update of the
   accounts in the same transaction, which is all that posting writes, without a single rule;
-- bulk requests of 10,000 transfers over HTTP, from one client, this process, which encodes them meanwhile, with the request's
-  key and without;
+- bulk requests of 10,000 transfers over HTTP, from this process, which encodes them meanwhile: with the request's key and
+  without, and from several clients, so that one request is read while another is posted;
 - the import of a file over HTTP (sent by curl) and by `ledgerd import`, with the most memory that a worker and the command
   took;
 - the 99th percentile of single transfers over HTTP, four clients one after the other each, alone and while an import runs.
@@ -30,6 +30,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
@@ -44,6 +45,7 @@ from tests.serving import LEDGERD, Serve, clean_env
 CLIENTS = (4, 8, 16, 32)
 IN_A_REQUEST = 10_000
 REQUESTS = 5
+BULK_CLIENTS = 3
 SINGLE_CLIENTS = 4
 Figures = dict[str, list[float]]
 
@@ -97,15 +99,22 @@ def copy(conn: psycopg.Connection, rows: int, *, accounts: bool) -> float:
     return rows / (time.perf_counter() - began)
 
 
-def bulk(client: HttpClient, requests: int, *, keys: bool) -> float:
-    """Transfers a second in requests of 10,000."""
+def bulk(served: Serve, key: str, requests: int, *, clients: int = 1, keys: bool = True) -> float:
+    """Transfers a second in requests of 10,000, by so many clients, each with one after the other."""
     bodies = [{"transfers": [transfer() for _ in range(IN_A_REQUEST)]} for _ in range(requests)]
+
+    def post(number: int) -> None:
+        client = HttpClient(served.port, key)
+        for body in bodies[number::clients]:
+            headers = {"Idempotency_Key": os.urandom(12).hex()} if keys else {}
+            reply = client.call("POST", "/api/transfers/bulk", body, **headers)
+            assert reply.status == 200, reply.body
+            assert reply.body.startswith(b'{"mode":"independent","posted":10000,'), reply.body[:100]
+        client.close()
+
     began = time.perf_counter()
-    for body in bodies:
-        headers = {"Idempotency_Key": os.urandom(12).hex()} if keys else {}
-        reply = client.call("POST", "/api/transfers/bulk", body, **headers)
-        assert reply.status == 200, reply.body
-        assert reply.body.startswith(b'{"mode":"independent","posted":10000,'), reply.body[:100]
+    with ThreadPoolExecutor(clients) as pool:
+        list(pool.map(post, range(clients)))
     return requests * IN_A_REQUEST / (time.perf_counter() - began)
 
 
@@ -168,7 +177,6 @@ def p99_ms(served: Serve, key: str, enough: Callable[[], bool]) -> float:
 
 def measure(bin_dir: Path, url: str, served: Serve, key: str, options: argparse.Namespace, figures: Figures) -> None:
     """One round."""
-    client = HttpClient(served.port, key)
     with psycopg.connect(url, autocommit=True) as conn, tempfile.TemporaryDirectory(prefix="ledgerd-bench-") as folder:
         file = Path(folder) / "lines.ndjson"
         write_lines(file, options.lines)
@@ -177,8 +185,11 @@ def measure(bin_dir: Path, url: str, served: Serve, key: str, options: argparse.
         figures["COPY, same indexes and constraints, /s"].append(copy(conn, rows, accounts=False))
         figures["COPY, and one update of the accounts, /s"].append(copy(conn, rows, accounts=True))
         conn.execute("DROP TABLE copied")
-        figures["bulk over HTTP, /s"].append(bulk(client, options.requests, keys=False))
-        figures["bulk over HTTP, request keys, /s"].append(bulk(client, options.requests, keys=True))
+        figures["bulk over HTTP, no keys, /s"].append(bulk(served, key, options.requests, keys=False))
+        figures["bulk over HTTP, /s"].append(bulk(served, key, options.requests))
+        figures[f"bulk over HTTP, {BULK_CLIENTS} clients, /s"].append(
+            bulk(served, key, options.requests * BULK_CLIENTS, clients=BULK_CLIENTS)
+        )
         end = time.monotonic() + options.seconds
         figures["p99 of single transfers, ms"].append(p99_ms(served, key, lambda: time.monotonic() > end))
         began = time.perf_counter()
@@ -193,7 +204,6 @@ def measure(bin_dir: Path, url: str, served: Serve, key: str, options: argparse.
             p99_ms(served, key, lambda: process.poll() is not None)
         )
         finished(process, options.lines)
-    client.close()
 
 
 def main() -> int:

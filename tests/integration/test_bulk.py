@@ -9,8 +9,9 @@ import psycopg
 import pytest
 
 from service.concurrency.context import background
+from service.concurrency.group import Group
 from service.errors import IdempotencyKeyReused
-from service.ledger.bulk import Bulk, Chunk, Once
+from service.ledger.bulk import Bulk, Chunk, Once, PostedChunk
 from service.ledger.model import Model, ModelAccount
 from service.ledger.posting import Contention
 from service.ledger.transfers import Outcome, Posted, PostRequest, Refused, link
@@ -54,7 +55,7 @@ def chunk(
 
 def post(bulk: BulkRepository, made: Chunk) -> Sequence[Outcome]:
     """Post it."""
-    return bulk.post_chunk(background(), made, bulk.encode(made))
+    return bulk.post_chunk(background(), made, bulk.encode(made)).outcomes
 
 
 def count(db: psycopg.Connection) -> int:
@@ -199,3 +200,27 @@ def test_chunks_are_append_only(bulk: BulkRepository, db: psycopg.Connection) ->
     for statement in ("UPDATE bulk_chunks SET name = 'x'", "DELETE FROM bulk_chunks", "TRUNCATE bulk_chunks"):
         with pytest.raises(psycopg.errors.RestrictViolation):
             db.execute(statement)
+
+
+def test_whoever_waits_for_the_accounts_of_a_chunk_is_noticed(
+    database_url: str, bulk: BulkRepository, db: psycopg.Connection
+) -> None:
+    """A transfer of one of them came while the chunk had them; without anybody nobody is told of."""
+    made = chunk(request(5), name=None)
+    assert not bulk.post_chunk(background(), made, bulk.encode(made)).is_awaited
+    db.execute("SELECT pg_advisory_lock(1)")
+    db.execute(  # the chunk writes its row, then stands still until both have come
+        "CREATE FUNCTION stand_still() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$BEGIN PERFORM pg_advisory_lock_shared(1); RETURN NULL; END$$;"
+        "CREATE TRIGGER stand_still AFTER INSERT ON transfers FOR EACH STATEMENT EXECUTE FUNCTION stand_still()"
+    )
+    waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = %s"
+    found: list[PostedChunk] = []
+    with Group(background()) as group, psycopg.connect(database_url) as other:
+        group.spawn(lambda ctx: found.append(bulk.post_chunk(ctx, made, bulk.encode(made))))
+        wait_until(lambda: db.execute(waits, ["advisory"]).fetchone() == (1,), 10)
+        group.spawn(lambda _ctx: other.execute("UPDATE accounts SET metadata = '{}' WHERE ledger_id = 1 AND id = 2"))
+        wait_until(lambda: db.execute(waits, ["transactionid"]).fetchone() == (1,), 10)
+        db.execute("SELECT pg_advisory_unlock(1)")
+        group.wait()
+    assert [one.is_awaited for one in found] == [True]

@@ -20,9 +20,9 @@ from service.errors import (
     Unavailable,
 )
 from service.ledger import bulk as bulk_module
-from service.ledger.bulk import Bulk, Chunk, Once
+from service.ledger.bulk import Bulk, Chunk, Once, PostedChunk
 from service.ledger.posting import AnswerLost, Contention
-from service.ledger.transfers import Outcome, Posted, PostRequest, Transfer
+from service.ledger.transfers import Posted, PostRequest, Transfer
 
 NOW = datetime(2026, 1, 31, tzinfo=UTC)
 Step = Callable[[Context], None]
@@ -35,12 +35,13 @@ class Store:
         self._steps = list(steps)
         self.posted: list[Chunk] = []
         self.attempts = 0
+        self.is_awaited = False
 
     def encode(self, chunk: Chunk) -> Any:
         """It is the chunk."""
         return chunk
 
-    def post_chunk(self, ctx: Context, chunk: Chunk, encoded: Any) -> Sequence[Outcome]:
+    def post_chunk(self, ctx: Context, chunk: Chunk, encoded: Any) -> PostedChunk:
         """The next step."""
         assert encoded is chunk
         self.attempts += 1
@@ -51,7 +52,7 @@ class Store:
             step(ctx)
         self.posted.append(chunk)
         made = (Transfer(n, 1, 2, 5, "USD/2", None, {}, 1, 1, -5, 5, NOW) for n, _ in enumerate(chunk.requests, 1))
-        return [Posted(transfer, False, 1) for transfer in made]
+        return PostedChunk([Posted(transfer, False, 1) for transfer in made], self.is_awaited)
 
 
 @pytest.fixture(autouse=True)
@@ -176,3 +177,27 @@ def test_chunks_of_a_process_take_turns() -> None:
         for _ in range(4):
             group.spawn(lambda ctx: list(shared.post(ctx, [chunk(n) for n in range(0, 20, 2)])))
     assert running == [0, 1]
+
+
+@pytest.mark.parametrize("is_awaited", [True, False])
+def test_whoever_waits_for_the_accounts_gets_a_pause_as_long_as_the_chunk(
+    monkeypatch: pytest.MonkeyPatch, is_awaited: bool
+) -> None:
+    """And no longer than the longest; without anybody the next chunk follows at once."""
+    now, pauses = 100.0, []
+
+    def take(seconds: float) -> Step:
+        def step(_ctx: Context) -> None:
+            nonlocal now
+            now += seconds
+
+        return step
+
+    store = Store(take(0.02), take(5.0))
+    store.is_awaited = is_awaited
+    bulk = Bulk(store, longest_s=10)
+    monkeypatch.setattr(bulk_module, "monotonic", lambda: now)
+    monkeypatch.setattr(Context, "park", lambda _self, _parking, seconds=None: pauses.append(seconds))
+    for made in (chunk(0), chunk(2)):
+        assert len(bulk._post(background(), made, made)) == 2
+    assert pauses == ([pytest.approx(0.02), bulk_module.LONGEST_PAUSE_S] if is_awaited else [])
