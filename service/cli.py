@@ -24,6 +24,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser(alone=given[0] if given else "").parse_args(given)
     try:
         status: int = options.run(options)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter complains when it ends
+        return 1
     except ConfigurationError as error:
         for problem in error.problems:
             say(problem)

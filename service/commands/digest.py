@@ -70,9 +70,8 @@ def _write(options: argparse.Namespace) -> int:
         else:
             sys.stdout.buffer.write(content)
             sys.stdout.buffer.flush()
-    except BrokenPipeError:  # the reader has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+    except BrokenPipeError:  # is not the file's; see `cli.main`
+        raise
     except OSError as error:
         raise InvalidInput(f"cannot write {options.output or 'to standard output'}: {error.strerror}") from error
     return run.end()

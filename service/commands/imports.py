@@ -80,7 +80,7 @@ def _import(options: argparse.Namespace) -> int:
                     finally:
                         progress.clear()
     except KeyboardInterrupt:
-        say(f"interrupted after {report.lines} lines; the same command does the rest, and posts nothing twice")
+        say(f"interrupted after line {report.lines}; the same command does the rest, and posts nothing twice")
         return INTERRUPTED
     _print(report, as_json=options.json)
     return SOME_REFUSED if report.refused else 0
@@ -120,7 +120,8 @@ def _print(report: Report, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(report.shown(), indent=2))
         return
-    print(f"{report.lines} lines: {report.posted} posted, {report.replayed} replayed, {report.refused} refused")
+    lines = "1 line" if report.lines == 1 else f"{report.lines} lines"
+    print(f"{lines}: {report.posted} posted, {report.replayed} replayed, {report.refused} refused")
     if report.refusals:
         rows = [{"line": one.line, "code": one.code, "field": one.field, "detail": one.detail} for one in report.refusals]
         print_rows(rows, ("line", "code", "field", "detail"), as_json=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from service import __version__
 from tests.client import HttpClient
 from tests.contract.document import the_document
-from tests.serving import Serve, free_port, ledgerd, wait_until
+from tests.serving import LEDGERD, Serve, clean_env, free_port, ledgerd, wait_until
 
 
 def test_a_key_is_made_listed_and_revoked(served: Serve) -> None:
@@ -175,3 +176,15 @@ def test_the_contract_is_printed_without_a_database() -> None:
     done = ledgerd("openapi")
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout) == json.loads(json.dumps(the_document()))
+
+
+def test_whoever_reads_may_have_seen_enough() -> None:
+    """Like `head -1`: the command ends without a word more."""
+    with subprocess.Popen(
+        [*LEDGERD, "openapi"], env=clean_env(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 1
