@@ -42,7 +42,7 @@ class Config:
     db_max_idle_s: float = 600.0
     posting_queue: int = 1024
     user_cache: int = 10_000
-    user_cache_ttl_s: float = 60.0
+    user_cache_ttl_s: float = 600.0
     search_timeout_s: float = 2.0
     replica_max_lag_s: float = 5.0
     hedge_after_s: float | None = None

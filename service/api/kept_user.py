@@ -84,7 +84,7 @@ class KeptUser:
             and environ.get("RAW_URI") == path  # no query, and nothing encoded
             and environ.get("HTTP_HOST")
             and environ.get("CONTENT_LENGTH", "0") == "0"
-            and DECIDING.isdisjoint(environ)
+            and environ.keys().isdisjoint(DECIDING)
         ):
             return None
         principal = self._find_principal(authorization[len(_BEARER) :])

@@ -17,6 +17,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from math import inf
 from typing import Protocol
 
@@ -130,6 +131,7 @@ class Authenticator:
         return self._store.find_credentials(ctx, key_id)
 
 
+@lru_cache(MOST_KEPT)  # a client sends the same one again and again, and the worker has it in the head of each request
 def _parse(token: str) -> tuple[str, bytes]:
     """The id of its key, and the hash of its secret."""
     match = _TOKEN.fullmatch(token)
