@@ -83,6 +83,7 @@ class Application:
         """Begin to connect to the database, and start the background tasks."""
         self.database.open(self._tasks.spawn)
         self._tasks.spawn("posting lane", self.resources.posting.run_lane)
+        self._tasks.spawn("live events", self.resources.feed.run)
         self._tasks.spawn("expiry of holds", self.resources.expiry.run)
         for number in range(1, LANES + 1):
             self._tasks.spawn(f"user lookups {number}", self.resources.user_lookups.run_lane)
@@ -99,8 +100,9 @@ class Application:
             self.resources.health.check(ctx)
 
     def drain(self) -> None:
-        """Say at /readyz that this process is to stop; requests are answered as before."""
+        """Say at /readyz that this process is to stop, and end the streams of events; requests are answered as before."""
         self._draining = True
+        self.resources.feed.drain()
 
     def close(self, timeout_s: float) -> list[str]:
         """Post what waits, join the tasks, close all connections; returns what did not end within `timeout_s` in all."""

@@ -10,11 +10,13 @@ from service.api.bulk import BulkHandlers
 from service.api.cursors import Cursors
 from service.api.document import DocumentHandlers
 from service.api.entries import EntryHandlers
+from service.api.events import EventHandlers
 from service.api.export import ExportHandlers
 from service.api.health import HealthHandlers
 from service.api.imports import ImportHandlers
 from service.api.keys import KeyHandlers
 from service.api.ledgers import LedgerHandlers
+from service.api.listening import Listening
 from service.api.metrics import MetricsHandlers
 from service.api.resolving import ResolvingHandlers
 from service.api.routes import Route
@@ -27,6 +29,7 @@ from service.audit.seal import Seals
 from service.audit.sealing import Sealing
 from service.config import Config
 from service.database import Database
+from service.events.feed import Feed
 from service.ledger.accounts import Accounts
 from service.ledger.authenticator import Authenticator
 from service.ledger.bulk import Bulk
@@ -99,7 +102,8 @@ class Resources:
         self.cursors = cursors = Cursors(lambda ctx: self.key_repository.find_secret(ctx, "cursor"))
         seals = SealRepository(pool, reader, queries)
         self.sealing = Sealing(seals, interval_s=config.seal_interval_s)
-        self.events = EventRepository(pool, queries)
+        events = EventRepository(pool, queries)
+        self.feed = Feed(events, most=config.live_clients)
         accounts = Accounts(AccountRepository(pool, reader, queries))
         post_group = metrics.counting_group(self.posting.post_group)
         transfer_repository = TransferRepository(pool, reader, queries)
@@ -114,6 +118,7 @@ class Resources:
             BulkHandlers(bulk, cursors),
             ImportHandlers(bulk, cursors, longest_s=config.import_timeout_s, draining=draining),
             ExportHandlers(transfers, Streams(most=STREAMS_AT_ONCE, longest_s=config.export_timeout_s)),
+            EventHandlers(Listening(self.feed, events), heartbeat_s=config.live_heartbeat_s),
             SearchHandlers(Search(SearchRepository(reader, queries), config.search_timeout_s)),
             SealHandlers(Seals(seals), cursors),
             LedgerHandlers(Ledgers(LedgerRepository(pool, queries)), cursors),

@@ -34,6 +34,7 @@ def test_nothing_set_is_a_good_configuration() -> None:
         ("LEDGERD_RATE_BURST", "0"), ("LEDGERD_RATE_BURST", "1.5"), ("LEDGERD_ADDRESS_RATE_LIMIT", "x"),
         ("LEDGERD_ADDRESS_RATE_BURST", "-1"), ("LEDGERD_USER_CACHE", "-1"), ("LEDGERD_USER_CACHE_TTL_S", "0"),
         ("LEDGERD_SEAL_INTERVAL_S", "-1"), ("LEDGERD_SEAL_INTERVAL_S", "never"),
+        ("LEDGERD_LIVE_CLIENTS", "0"), ("LEDGERD_LIVE_CLIENTS", "4001"), ("LEDGERD_LIVE_HEARTBEAT_S", "0"),
     ],
 )
 def test_a_wrong_setting_is_named(name: str, value: str) -> None:
