@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from marshmallow import ValidationError
 from marshmallow.fields import Field, List
 
+from service.events.targets import MOST_URL, URL, what_is_wrong
 from service.ledger.ledgers import LEDGER_NAME, LEDGER_NAME_SHAPE
 from service.ledger.money import ASSET, GREATEST_AMOUNT
 
@@ -84,6 +85,18 @@ class Email(Text):
         if _EMAIL.fullmatch(text) is None:
             raise ValidationError("expected an email address, such as ada@example.com")
         return text
+
+
+class Url(Described[str]):
+    """Where a webhook leads, as far as its form tells."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__({"type": "string", "maxLength": MOST_URL, "pattern": whole(URL)}, **options)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        if isinstance(value, str) and len(value) <= MOST_URL and URL.fullmatch(value):
+            return value
+        raise ValidationError(what_is_wrong(value if isinstance(value, str) else ""))
 
 
 class Asset(Described[str]):
