@@ -20,6 +20,7 @@ from service.api.resolving import ResolvingHandlers
 from service.api.routes import Route
 from service.api.seals import SealHandlers
 from service.api.search import SearchHandlers
+from service.api.services import ServiceHandlers
 from service.api.streams import Streams
 from service.api.transfers import TransferHandlers
 from service.api.users import UserHandlers
@@ -28,6 +29,7 @@ from service.audit.seal import Seals
 from service.audit.sealing import Sealing
 from service.config import Config
 from service.database import Database
+from service.events.registry import Registry
 from service.events.subscriptions import Webhooks
 from service.events.targets import Addresses
 from service.ledger.accounts import Accounts
@@ -57,6 +59,7 @@ from service.repository.posting import PostingRepository
 from service.repository.queries import sql_folder
 from service.repository.seals import SealRepository
 from service.repository.search import SearchRepository
+from service.repository.services import ServiceRepository
 from service.repository.transfers import TransferRepository
 from service.repository.users import UserRepository
 from service.repository.webhooks import WebhookRepository
@@ -105,6 +108,7 @@ class Resources:
         self.sealing = Sealing(seals, interval_s=config.seal_interval_s)
         self.events = EventRepository(pool, queries)
         webhooks = Webhooks(WebhookRepository(pool, queries), self.events, Addresses(config.webhook_networks))
+        self.registry = Registry(ServiceRepository(pool, queries))
         accounts = Accounts(AccountRepository(pool, reader, queries))
         post_group = metrics.counting_group(self.posting.post_group)
         transfer_repository = TransferRepository(pool, reader, queries)
@@ -122,6 +126,7 @@ class Resources:
             SearchHandlers(Search(SearchRepository(reader, queries), config.search_timeout_s)),
             WebhookHandlers(webhooks, cursors),
             SealHandlers(Seals(seals), cursors),
+            ServiceHandlers(self.registry, cursors),
             LedgerHandlers(Ledgers(LedgerRepository(pool, queries)), cursors),
             KeyHandlers(Keys(self.key_repository, Defaults(config.rate_limit, config.rate_burst)), cursors),
             HealthHandlers(self.health.check, draining),

@@ -22,6 +22,7 @@ NEEDED = {
     "seals": ("SELECT", "INSERT"),
     "webhooks": ("SELECT", "INSERT", "UPDATE", "DELETE"),
     "webhook_deliveries": ("SELECT", "INSERT", "UPDATE", "DELETE"),
+    "service_instances": ("SELECT", "INSERT", "UPDATE", "DELETE"),
     "search_words": ("SELECT", "INSERT", "DELETE"),
     "schema_migrations": ("SELECT",),
     "schema_functions": ("SELECT",),

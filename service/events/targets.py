@@ -18,19 +18,20 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from service.errors import FieldError, InvalidInput
+from service.events.registry import SERVICE_NAME
 from service.networks import Networks
 
 MOST_URL = 2048  # characters
-SERVICE_NAME = r"[a-z0-9-]{1,63}"
+_SERVICE_NAME = SERVICE_NAME.pattern
 _REST = r"(/[!$-;=?-Z_a-z~%@]*)?"  # the path and the query: printable ASCII without space, " # < > [ \ ] ^ ` { | }
 URL = re.compile(
     rf"https?://(\[[0-9A-Fa-f:.]{{2,45}}\]|[A-Za-z0-9_]([A-Za-z0-9._-]{{0,252}}))(:[1-9][0-9]{{0,4}})?{_REST}"
-    rf"|service://{SERVICE_NAME}{_REST}",
+    rf"|service://{_SERVICE_NAME}{_REST}",
     re.ASCII,
 )
 URL_SHAPE = f"expected https://HOST/PATH, http://HOST/PATH or service://NAME/PATH, in at most {MOST_URL} characters of ASCII"
 _PARTS = re.compile(r"(https?)://(\[[^]]*\]|[^:/?]*)(?::([0-9]+))?(.*)", re.DOTALL)
-_SERVICE = re.compile(rf"service://({SERVICE_NAME})(.*)", re.DOTALL)
+_SERVICE = re.compile(rf"service://({_SERVICE_NAME})(.*)", re.DOTALL)
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?", re.ASCII)
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII)
 _PORTS = {"https": 443, "http": 80}
