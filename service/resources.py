@@ -20,6 +20,7 @@ from service.api.resolving import ResolvingHandlers
 from service.api.routes import Route
 from service.api.seals import SealHandlers
 from service.api.search import SearchHandlers
+from service.api.services import ServiceHandlers
 from service.api.streams import Streams
 from service.api.transfers import TransferHandlers
 from service.api.users import UserHandlers
@@ -27,6 +28,7 @@ from service.audit.seal import Seals
 from service.audit.sealing import Sealing
 from service.config import Config
 from service.database import Database
+from service.events.registry import Registry
 from service.ledger.accounts import Accounts
 from service.ledger.authenticator import Authenticator
 from service.ledger.bulk import Bulk
@@ -54,6 +56,7 @@ from service.repository.posting import PostingRepository
 from service.repository.queries import sql_folder
 from service.repository.seals import SealRepository
 from service.repository.search import SearchRepository
+from service.repository.services import ServiceRepository
 from service.repository.transfers import TransferRepository
 from service.repository.users import UserRepository
 from service.telemetry.facade import Telemetry
@@ -100,6 +103,7 @@ class Resources:
         seals = SealRepository(pool, reader, queries)
         self.sealing = Sealing(seals, interval_s=config.seal_interval_s)
         self.events = EventRepository(pool, queries)
+        self.registry = Registry(ServiceRepository(pool, queries))
         accounts = Accounts(AccountRepository(pool, reader, queries))
         post_group = metrics.counting_group(self.posting.post_group)
         transfer_repository = TransferRepository(pool, reader, queries)
@@ -116,6 +120,7 @@ class Resources:
             ExportHandlers(transfers, Streams(most=STREAMS_AT_ONCE, longest_s=config.export_timeout_s)),
             SearchHandlers(Search(SearchRepository(reader, queries), config.search_timeout_s)),
             SealHandlers(Seals(seals), cursors),
+            ServiceHandlers(self.registry, cursors),
             LedgerHandlers(Ledgers(LedgerRepository(pool, queries)), cursors),
             KeyHandlers(Keys(self.key_repository, Defaults(config.rate_limit, config.rate_burst)), cursors),
             HealthHandlers(self.health.check, draining),

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from marshmallow import ValidationError
 from marshmallow.fields import Field, List
 
+from service.events.address import ADDRESS, ADDRESS_SHAPE, LONGEST_ADDRESS
 from service.ledger.ledgers import LEDGER_NAME, LEDGER_NAME_SHAPE
 from service.ledger.money import ASSET, GREATEST_AMOUNT
 
@@ -120,6 +121,18 @@ class LedgerName(Text):
         if isinstance(value, str) and LEDGER_NAME.fullmatch(value):
             return value
         raise ValidationError(f"expected {LEDGER_NAME_SHAPE}")
+
+
+class Address(Text):
+    """Where an instance of a service is."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(1, LONGEST_ADDRESS, pattern=whole(ADDRESS), **options)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        if isinstance(value, str) and len(value) <= LONGEST_ADDRESS and ADDRESS.fullmatch(value):
+            return value
+        raise ValidationError(f"expected {ADDRESS_SHAPE}, of at most {LONGEST_ADDRESS} characters")
 
 
 class Choice(Described[str]):

@@ -1,4 +1,4 @@
-"""How users, accounts, their entries, transfers, events, ledgers, seals and keys look in JSON."""
+"""How users, accounts, their entries, transfers, events, ledgers, seals, keys and services look in JSON."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from service.audit.seal import Seal
 from service.events.event import Event
+from service.events.registry import Instance, Service
 from service.ledger.accounts import Account
 from service.ledger.entries import Entry
 from service.ledger.keys import ApiKey
@@ -163,6 +164,25 @@ def show_key(key: ApiKey) -> dict[str, Any]:
         "last_used_at": _show_if(key.last_used_at),
         "revoked_at": _show_if(key.revoked_at),
         "replaced_by": key.replaced_by,
+    }
+
+
+def show_service(service: Service) -> dict[str, Any]:
+    """A service's JSON."""
+    return {"service": service.name, "instances": service.instances}
+
+
+def show_instance(instance: Instance) -> dict[str, Any]:
+    """The JSON of an instance. What is left of its lease is rounded down, so that nobody believes in it for too long."""
+    return {
+        "service": instance.service,
+        "id": instance.id,
+        "address": instance.address,
+        "metadata": instance.metadata,
+        "lease_s": instance.lease_s,
+        "registered_at": show_time(instance.registered_at),
+        "expires_at": show_time(instance.expires_at),
+        "expires_in_ms": max(int(instance.left_s * 1000), 0),
     }
 
 

@@ -13,6 +13,7 @@ from marshmallow.fields import List, Nested
 
 from service.api.body import MOST_SHOWN
 from service.api.fields import (
+    Address,
     Asset,
     Choice,
     Elements,
@@ -27,6 +28,7 @@ from service.api.fields import (
     Whole,
 )
 from service.errors import FieldError, InvalidInput
+from service.events.registry import LONGEST_LEASE_S
 from service.ledger.grants import GREATEST_BURST, MOST_DEBIT_ACCOUNTS
 from service.ledger.keys import DEFAULT_OVERLAP_S, LONGEST_LIFE_S, LONGEST_OVERLAP_S
 from service.ledger.money import GREATEST_AMOUNT, GREATEST_ID
@@ -222,6 +224,16 @@ class RotationInput(_Strict):
     overlap_s = Whole(0, LONGEST_OVERLAP_S, load_default=DEFAULT_OVERLAP_S)
 
     example: ClassVar[dict[str, Any]] = {"overlap_s": 3600}
+
+
+class InstanceInput(_Strict):
+    """The body of PUT /api/services/{service}/instances/{instance_id}."""
+
+    address = Address(required=True, meaning="where it is: HOST:PORT, or an http(s) URL")
+    lease_s = Whole(1, LONGEST_LEASE_S, required=True, meaning="how many seconds it stays unless it is renewed")
+    metadata = Metadata(load_default=dict)
+
+    example: ClassVar[dict[str, Any]] = {"address": "10.0.0.5:8080", "lease_s": 30, "metadata": {"zone": "a"}}
 
 
 def load(schema: _Strict, data: dict[str, Any]) -> dict[str, Any]:

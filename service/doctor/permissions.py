@@ -20,6 +20,7 @@ NEEDED = {
     "open_holds": ("SELECT", "INSERT", "DELETE"),
     "bulk_chunks": ("SELECT", "INSERT"),
     "seals": ("SELECT", "INSERT"),
+    "service_instances": ("SELECT", "INSERT", "UPDATE", "DELETE"),
     "search_words": ("SELECT", "INSERT", "DELETE"),
     "schema_migrations": ("SELECT",),
     "schema_functions": ("SELECT",),
