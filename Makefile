@@ -7,7 +7,7 @@ SYSTEMD ?= bounded
 JOBS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-systemd bundle proto lint audit bench race chaos contract fuzz clean
+.PHONY: help setup run test test-systemd bundle proto lint audit bench compare race chaos contract fuzz clean
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ bench: $(STAMP) ## measure posting alone, bulk and import, the request loop, tel
 	@$(BIN)/python -m tests.bench.digest
 	@$(BIN)/python -m pytest tests/bench --benchmark-enable --benchmark-only -q
 	@$(BIN)/python -m tests.core.patched tests/bench/test_core.py --benchmark-enable --benchmark-only -q
+
+compare: $(STAMP) ## ledgerd beside a plain Go program, same PostgreSQL and load, in turns (OPTIONS="uniform hot --rounds 3"); wrk and Go
+	@$(BIN)/python -m tests.bench.compare $(OPTIONS)
 
 clean: ## remove the virtual environment and what tools left behind; data under var/ stays
 	@rm -rf $(VENV) build dist *.egg-info .coverage .hypothesis .benchmarks .mypy_cache .ruff_cache .import_linter_cache

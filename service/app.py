@@ -84,6 +84,7 @@ class Application:
         self.database.open(self._tasks.spawn)
         self._tasks.spawn("posting lane", self.resources.posting.run_lane)
         self._tasks.spawn("expiry of holds", self.resources.expiry.run)
+        self._tasks.spawn("expiry of instances", self.resources.registry.run)
         for number in range(1, LANES + 1):
             self._tasks.spawn(f"user lookups {number}", self.resources.user_lookups.run_lane)
         uses = self.resources.authenticator.uses

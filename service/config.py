@@ -61,6 +61,7 @@ class Config:
     address_rate_burst: int = 2000
     metrics: str = "on"
     metrics_from: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
+    webhook_networks: tuple[str, ...] = ()
     postgres_bin: Path | None = None
 
     @classmethod
@@ -116,6 +117,7 @@ class Config:
             address_rate_burst=reader.integer("LEDGERD_ADDRESS_RATE_BURST", burst_of(2 * address_rate), 1, GREATEST_BURST),
             metrics=reader.text("LEDGERD_METRICS", cls.metrics).lower(),
             metrics_from=tuple(reader.text("LEDGERD_METRICS_FROM", " ".join(cls.metrics_from)).split()),
+            webhook_networks=tuple(reader.text("LEDGERD_WEBHOOK_NETWORKS", "").split()),
             postgres_bin=Path(path) if (path := reader.text("LEDGERD_POSTGRES_BIN", "")) else None,
         )
         return config, [*reader.problems, *config.problems()]
@@ -127,6 +129,7 @@ class Config:
             for name, words, is_good, kind, examples in (
                 ("LEDGERD_CORS_ORIGINS", self.cors_origins, is_origin, "origin", "https://app.example.com"),
                 ("LEDGERD_TRUSTED_PROXIES", self.trusted_proxies, is_proxy, "network", "10.0.0.0/8, 192.0.2.7, ::1 or unix:"),
+                ("LEDGERD_WEBHOOK_NETWORKS", self.webhook_networks, is_network, "network", "10.0.0.0/8, 192.0.2.7 or ::1"),
                 ("LEDGERD_METRICS_FROM", self.metrics_from, is_network, "network", "10.0.0.0/8, 192.0.2.7 or ::1"),
             )
             for word in words
