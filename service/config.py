@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from service.errors import ConfigurationError
+from service.events.address import ADDRESS_SHAPE, is_address
 from service.limits.bucket import burst_of
 from service.networks import is_network
 from service.settings import Reader, is_origin, is_postgres_url, is_proxy, mask_password
@@ -31,6 +32,7 @@ class Config:
     replica_urls: tuple[str, ...] = ()
     data_dir: Path = Path("var")
     bind: str = "127.0.0.1:8080"
+    advertise: str = ""
     workers: int = 1
     timeout_s: float = 30.0
     shutdown_timeout_s: float = 30.0
@@ -84,6 +86,7 @@ class Config:
             data_dir=data_dir,
             run_dir=reader.run_dir(data_dir),
             bind=reader.text("LEDGERD_BIND", cls.bind),
+            advertise=reader.text("LEDGERD_ADVERTISE", cls.advertise),
             workers=reader.integer("LEDGERD_WORKERS", len(os.sched_getaffinity(0)), 1, 256),
             timeout_s=reader.seconds("LEDGERD_TIMEOUT_S", cls.timeout_s),
             shutdown_timeout_s=reader.seconds("LEDGERD_SHUTDOWN_TIMEOUT_S", cls.shutdown_timeout_s),
@@ -129,6 +132,8 @@ class Config:
         host, _, port = self.bind.rpartition(":")
         if not host or not port.isdecimal() or not 0 <= int(port) <= 65535:
             found.append(f"LEDGERD_BIND={self.bind!r}: expected HOST:PORT, such as 127.0.0.1:8080")
+        if self.advertise not in ("", "off") and not is_address(self.advertise):
+            found.append(f"LEDGERD_ADVERTISE={self.advertise!r}: expected {ADDRESS_SHAPE}, or off")
         for name, word, words in (("LOG_LEVEL", self.log_level, LOG_LEVELS), ("METRICS", self.metrics, ("on", "off"))):
             if word not in words:
                 found.append(f"LEDGERD_{name}={word!r}: expected one of {', '.join(words)}")

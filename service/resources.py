@@ -28,6 +28,7 @@ from service.audit.seal import Seals
 from service.audit.sealing import Sealing
 from service.config import Config
 from service.database import Database
+from service.events.discovery import Discovery
 from service.events.registry import Registry
 from service.ledger.accounts import Accounts
 from service.ledger.authenticator import Authenticator
@@ -103,7 +104,9 @@ class Resources:
         seals = SealRepository(pool, reader, queries)
         self.sealing = Sealing(seals, interval_s=config.seal_interval_s)
         self.events = EventRepository(pool, queries)
-        self.registry = Registry(ServiceRepository(pool, queries))
+        self.services = ServiceRepository(pool, queries)
+        self.registry = Registry(self.services)
+        self.discovery = Discovery(self.services)
         accounts = Accounts(AccountRepository(pool, reader, queries))
         post_group = metrics.counting_group(self.posting.post_group)
         transfer_repository = TransferRepository(pool, reader, queries)
