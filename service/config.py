@@ -31,6 +31,9 @@ class Config:
     replica_urls: tuple[str, ...] = ()
     data_dir: Path = Path("var")
     bind: str = "127.0.0.1:8080"
+    grpc_bind: str | None = None
+    grpc_threads: int = 64
+    grpc_streams: int = 32
     workers: int = 1
     timeout_s: float = 30.0
     shutdown_timeout_s: float = 30.0
@@ -85,6 +88,9 @@ class Config:
             data_dir=data_dir,
             run_dir=reader.run_dir(data_dir),
             bind=reader.text("LEDGERD_BIND", cls.bind),
+            grpc_bind=reader.text("LEDGERD_GRPC_BIND", "") or None,
+            grpc_threads=reader.integer("LEDGERD_GRPC_THREADS", cls.grpc_threads, 1, 1000),
+            grpc_streams=reader.integer("LEDGERD_GRPC_STREAMS", cls.grpc_streams, 1, 1000),
             workers=reader.integer("LEDGERD_WORKERS", len(os.sched_getaffinity(0)), 1, 256),
             timeout_s=reader.seconds("LEDGERD_TIMEOUT_S", cls.timeout_s),
             shutdown_timeout_s=reader.seconds("LEDGERD_SHUTDOWN_TIMEOUT_S", cls.shutdown_timeout_s),
@@ -129,9 +135,10 @@ class Config:
             for word in words
             if not is_good(word)
         ]
-        host, _, port = self.bind.rpartition(":")
-        if not host or not port.isdecimal() or not 0 <= int(port) <= 65535:
-            found.append(f"LEDGERD_BIND={self.bind!r}: expected HOST:PORT, such as 127.0.0.1:8080")
+        for name, bind, example in (("BIND", self.bind, "8080"), ("GRPC_BIND", self.grpc_bind or "localhost:0", "8081")):
+            host, _, port = bind.rpartition(":")
+            if not host or not port.isdecimal() or not 0 <= int(port) <= 65535:
+                found.append(f"LEDGERD_{name}={bind!r}: expected HOST:PORT, such as 127.0.0.1:{example}")
         for name, word, words in (("LOG_LEVEL", self.log_level, LOG_LEVELS), ("METRICS", self.metrics, ("on", "off"))):
             if word not in words:
                 found.append(f"LEDGERD_{name}={word!r}: expected one of {', '.join(words)}")
