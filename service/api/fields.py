@@ -15,6 +15,7 @@ from marshmallow import ValidationError
 from marshmallow.fields import Field, List
 
 from service.events.address import ADDRESS, ADDRESS_SHAPE, LONGEST_ADDRESS, is_address
+from service.events.targets import MOST_URL, URL, what_is_wrong
 from service.ledger.ledgers import LEDGER_NAME, LEDGER_NAME_SHAPE
 from service.ledger.money import ASSET, GREATEST_AMOUNT
 
@@ -85,6 +86,18 @@ class Email(Text):
         if _EMAIL.fullmatch(text) is None:
             raise ValidationError("expected an email address, such as ada@example.com")
         return text
+
+
+class Url(Described[str]):
+    """Where a webhook leads, as far as its form tells."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__({"type": "string", "maxLength": MOST_URL, "pattern": whole(URL)}, **options)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        if isinstance(value, str) and len(value) <= MOST_URL and URL.fullmatch(value):
+            return value
+        raise ValidationError(what_is_wrong(value if isinstance(value, str) else ""))
 
 
 class Asset(Described[str]):

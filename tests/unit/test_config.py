@@ -26,7 +26,8 @@ def test_nothing_set_is_a_good_configuration() -> None:
         ("LEDGERD_WORKERS", "0000000001999"), ("LEDGERD_WORKERS", "٥"), ("LEDGERD_TIMEOUT_S", "-1"),
         ("LEDGERD_TIMEOUT_S", "0"), ("LEDGERD_TIMEOUT_S", "1e9"), ("LEDGERD_TIMEOUT_S", "nan"),
         ("LEDGERD_SHUTDOWN_TIMEOUT_S", "86401"), ("LEDGERD_DB_MAX_OPEN", "-5"), ("LEDGERD_BIND", "8080"),
-        ("LEDGERD_BIND", "127.0.0.1:99999"), ("LEDGERD_BIND", "127.0.0.1:"), ("LEDGERD_LOG_LEVEL", "loud"),
+        ("LEDGERD_BIND", "127.0.0.1:99999"), ("LEDGERD_BIND", "127.0.0.1:"), ("LEDGERD_GRPC_BIND", "8081"),
+        ("LEDGERD_GRPC_THREADS", "0"), ("LEDGERD_GRPC_STREAMS", "1001"), ("LEDGERD_LOG_LEVEL", "loud"),
         ("DATABASE_URL", "mysql://host/x"), ("DATABASE_URL", "host=x"), ("DATABASE_URL", "postgresql://[x"),
         ("LEDGERD_CORS_ORIGINS", "https://a.example ftp://b.example"), ("LEDGERD_POSTING_QUEUE", "0"),
         ("LEDGERD_TRUSTED_PROXIES", "10.0.0.1/8"), ("LEDGERD_TRUSTED_PROXIES", "127.0.0.1 proxy.example"),
@@ -34,6 +35,7 @@ def test_nothing_set_is_a_good_configuration() -> None:
         ("LEDGERD_RATE_BURST", "0"), ("LEDGERD_RATE_BURST", "1.5"), ("LEDGERD_ADDRESS_RATE_LIMIT", "x"),
         ("LEDGERD_ADDRESS_RATE_BURST", "-1"), ("LEDGERD_USER_CACHE", "-1"), ("LEDGERD_USER_CACHE_TTL_S", "0"),
         ("LEDGERD_ADVERTISE", "10.0.0.5"), ("LEDGERD_ADVERTISE", "ftp://h"),
+        ("LEDGERD_WEBHOOK_NETWORKS", "10.0.0.1/8"), ("LEDGERD_WEBHOOK_NETWORKS", "10.0.0.0/8 intern"),
         ("LEDGERD_SEAL_INTERVAL_S", "-1"), ("LEDGERD_SEAL_INTERVAL_S", "never"),
     ],
 )
