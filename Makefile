@@ -7,7 +7,7 @@ SYSTEMD ?= bounded
 JOBS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-systemd bundle lint audit bench race chaos contract fuzz clean
+.PHONY: help setup run test test-systemd bundle proto lint audit bench compare race chaos contract fuzz clean
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ race: $(STAMP) ## the stress tests of the core for a minute, on threads and on g
 fuzz: $(STAMP) ## mutated requests to the request loop for ten minutes, beside gunicorn's own worker
 	@$(BIN)/python -m tests.loop.fuzz
 
+proto: $(STAMP) ## make service/rpc/v1 from the protos in proto/; the same protos make the same files
+	@$(BIN)/python proto/generate
+
 lint: $(STAMP) ## style, types, and who may import whom
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
@@ -54,6 +57,9 @@ bench: $(STAMP) ## measure posting alone, bulk and import, the request loop, tel
 	@$(BIN)/python -m tests.bench.digest
 	@$(BIN)/python -m pytest tests/bench --benchmark-enable --benchmark-only -q
 	@$(BIN)/python -m tests.core.patched tests/bench/test_core.py --benchmark-enable --benchmark-only -q
+
+compare: $(STAMP) ## ledgerd beside a plain Go program, same PostgreSQL and load, in turns (OPTIONS="uniform hot --rounds 3"); wrk and Go
+	@$(BIN)/python -m tests.bench.compare $(OPTIONS)
 
 clean: ## remove the virtual environment and what tools left behind; data under var/ stays
 	@rm -rf $(VENV) build dist *.egg-info .coverage .hypothesis .benchmarks .mypy_cache .ruff_cache .import_linter_cache

@@ -42,7 +42,7 @@ class Application:
         self.database = Database(config)
         self.resources = Resources(config, self.database, self.telemetry, lambda: self._draining)
         self.routes = self.resources.routes
-        self._limiter = Limiter(
+        self.limiter = Limiter(
             Table(BucketFile(config.run_dir)),
             key_limit=Limit(config.rate_limit, config.rate_burst),
             address_limit=Limit(config.address_rate_limit, config.address_rate_burst),
@@ -58,8 +58,8 @@ class Application:
             body_limits=body_limits(self.routes),
             cors_origins=config.cors_origins,
             trusted_proxies=config.trusted_proxies,
-            take_key=self._take_of_key,
-            address_buckets=self._limiter,
+            take_key=self.take_of_key,
+            address_buckets=self.limiter,
             on_refusal=metrics.limiter_refused,
             sample=self.telemetry.sample,
             began=metrics.request_began,
@@ -69,7 +69,7 @@ class Application:
             within,
             find_principal=self.resources.authenticator.find_kept,
             find_user=self.resources.user_cache.find_kept,
-            take_key=self._take_of_key,
+            take_key=self.take_of_key,
             sample=self.telemetry.sample,
             began=metrics.request_began,
             ended=observers,
@@ -84,6 +84,7 @@ class Application:
         self.database.open(self._tasks.spawn)
         self._tasks.spawn("posting lane", self.resources.posting.run_lane)
         self._tasks.spawn("expiry of holds", self.resources.expiry.run)
+        self._tasks.spawn("expiry of instances", self.resources.registry.run)
         for number in range(1, LANES + 1):
             self._tasks.spawn(f"user lookups {number}", self.resources.user_lookups.run_lane)
         uses = self.resources.authenticator.uses
@@ -109,12 +110,13 @@ class Application:
         self.resources.user_lookups.close()
         left = self._tasks.stop(timeout_s)
         left += self.database.close(max(end - monotonic(), 0.0))
-        self._limiter.close()
+        self.limiter.close()
         self.telemetry.close(max(end - monotonic(), 1.0))
         return left
 
-    def _take_of_key(self, principal: Principal) -> Taken:
-        return self._limiter.take_key(principal.key_id, principal.rate_per_s, principal.burst)
+    def take_of_key(self, principal: Principal) -> Taken:
+        """Take a token of a key's rate limit."""
+        return self.limiter.take_key(principal.key_id, principal.rate_per_s, principal.burst)
 
     def _watch(self) -> None:
         metrics = self.telemetry.metrics
