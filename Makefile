@@ -9,7 +9,7 @@ SYSTEMD ?= bounded
 JOBS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-systemd bundle lint audit bench compare profile regress race chaos contract fuzz clean
+.PHONY: help setup run test test-systemd bundle proto lint audit bench compare profile regress race chaos contract fuzz clean
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ race: $(STAMP) ## the stress tests of the core for a minute, on threads and on g
 
 fuzz: $(STAMP) ## mutated requests to the request loop for ten minutes, beside gunicorn's own worker
 	@$(BIN)/python -m tests.loop.fuzz
+
+proto: $(STAMP) ## make service/rpc/v1 from the protos in proto/; the same protos make the same files
+	@$(BIN)/python proto/generate
 
 lint: $(STAMP) ## style, types, and who may import whom
 	@$(BIN)/ruff check .

@@ -24,11 +24,15 @@ from service.api.services import ServiceHandlers
 from service.api.streams import Streams
 from service.api.transfers import TransferHandlers
 from service.api.users import UserHandlers
+from service.api.webhooks import WebhookHandlers
 from service.audit.seal import Seals
 from service.audit.sealing import Sealing
 from service.config import Config
 from service.database import Database
+from service.events.discovery import Discovery
 from service.events.registry import Registry
+from service.events.subscriptions import Webhooks
+from service.events.targets import Addresses
 from service.ledger.accounts import Accounts
 from service.ledger.authenticator import Authenticator
 from service.ledger.bulk import Bulk
@@ -59,6 +63,7 @@ from service.repository.search import SearchRepository
 from service.repository.services import ServiceRepository
 from service.repository.transfers import TransferRepository
 from service.repository.users import UserRepository
+from service.repository.webhooks import WebhookRepository
 from service.telemetry.facade import Telemetry
 from service.telemetry.readers import Readers
 
@@ -103,7 +108,10 @@ class Resources:
         seals = SealRepository(pool, reader, queries)
         self.sealing = Sealing(seals, interval_s=config.seal_interval_s)
         self.events = EventRepository(pool, queries)
-        self.registry = Registry(ServiceRepository(pool, queries))
+        self.services = ServiceRepository(pool, queries)
+        self.registry = Registry(self.services)
+        self.discovery = Discovery(self.services)
+        webhooks = Webhooks(WebhookRepository(pool, queries), self.events, Addresses(config.webhook_networks))
         accounts = Accounts(AccountRepository(pool, reader, queries))
         post_group = metrics.counting_group(self.posting.post_group)
         transfer_repository = TransferRepository(pool, reader, queries)
@@ -119,6 +127,7 @@ class Resources:
             ImportHandlers(bulk, cursors, longest_s=config.import_timeout_s, draining=draining),
             ExportHandlers(transfers, Streams(most=STREAMS_AT_ONCE, longest_s=config.export_timeout_s)),
             SearchHandlers(Search(SearchRepository(reader, queries), config.search_timeout_s)),
+            WebhookHandlers(webhooks, cursors),
             SealHandlers(Seals(seals), cursors),
             ServiceHandlers(self.registry, cursors),
             LedgerHandlers(Ledgers(LedgerRepository(pool, queries)), cursors),

@@ -23,6 +23,7 @@ TAGS = {
     "accounts": "A balance in one asset each, with a floor and a ceiling.",
     "transfers": "Amounts that were moved, held or given back, a row of the log each: never changed, never removed.",
     "search": "What fits a few words, whatever it is.",
+    "webhooks": "Who is told of the ledger's events, and what could not be delivered.",
     "services": "Where the instances of services are: they register themselves, and stay while they renew their lease.",
     "audit": "Seals over the log: what proves later that nothing in it was changed.",
     "ledgers": "The tenants; for operators.",

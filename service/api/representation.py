@@ -1,4 +1,4 @@
-"""How users, accounts, their entries, transfers, events, ledgers, seals, keys and services look in JSON."""
+"""How users, accounts, their entries, transfers, events, webhooks, ledgers, seals, keys and services look in JSON."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from service.audit.seal import Seal
 from service.events.event import Event
 from service.events.registry import Instance, Service
+from service.events.subscriptions import Delivery, Webhook
 from service.ledger.accounts import Account
 from service.ledger.entries import Entry
 from service.ledger.keys import ApiKey
@@ -127,6 +128,40 @@ def show_event(event: Event) -> dict[str, Any]:
             }
         }
     return {"id": event.id, "type": event.type, "created_at": show_time(event.at), "data": data}
+
+
+def show_webhook(webhook: Webhook) -> dict[str, Any]:
+    """A webhook's JSON, without its secrets."""
+    return {
+        "id": webhook.id,
+        "url": webhook.url,
+        "types": None if webhook.types is None else list(webhook.types),
+        "account_ids": None if webhook.account_ids is None else list(webhook.account_ids),
+        "description": webhook.description,
+        "status": webhook.status,
+        "disabled_because": webhook.disabled_because,
+        "position": webhook.cursor,
+        "waiting": webhook.waiting,
+        "dead": webhook.dead,
+        "old_secret_until": _show_if(webhook.old_secret_until),
+        "created_at": show_time(webhook.created_at),
+        "updated_at": show_time(webhook.updated_at),
+    }
+
+
+def show_delivery(delivery: Delivery) -> dict[str, Any]:
+    """The JSON of an event that a webhook has not taken."""
+    return {
+        "event_id": delivery.event_id,
+        "type": delivery.event_type,
+        "account_ids": list(delivery.account_ids),
+        "status": delivery.status,
+        "attempts": delivery.attempts,
+        "next_attempt_at": _show_if(delivery.next_attempt_at),
+        "last_attempt_at": _show_if(delivery.last_attempt_at),
+        "last_problem": delivery.last_problem,
+        "died_at": _show_if(delivery.died_at),
+    }
 
 
 def show_ledger(ledger: Ledger) -> dict[str, Any]:

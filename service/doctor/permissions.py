@@ -20,6 +20,8 @@ NEEDED = {
     "open_holds": ("SELECT", "INSERT", "DELETE"),
     "bulk_chunks": ("SELECT", "INSERT"),
     "seals": ("SELECT", "INSERT"),
+    "webhooks": ("SELECT", "INSERT", "UPDATE", "DELETE"),
+    "webhook_deliveries": ("SELECT", "INSERT", "UPDATE", "DELETE"),
     "service_instances": ("SELECT", "INSERT", "UPDATE", "DELETE"),
     "search_words": ("SELECT", "INSERT", "DELETE"),
     "schema_migrations": ("SELECT",),
