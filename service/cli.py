@@ -70,6 +70,19 @@ def _postgres(_options: argparse.Namespace) -> int:
     return run_postgres(Config.from_env(os.environ), say)
 
 
+def _grpc(_options: argparse.Namespace) -> int:
+    from service.config import Config
+    from service.extras import grpc_problems
+    from service.telemetry.otel import export_problems
+
+    config = Config.from_env(os.environ)
+    if problems := [*grpc_problems(), *export_problems(os.environ)]:
+        raise ConfigurationError(*problems)
+    from service.commands.grpc import run_grpc
+
+    return run_grpc(config, os.environ, say)
+
+
 def _check(options: argparse.Namespace) -> int:
     from service.doctor.command import check
 
@@ -121,6 +134,13 @@ def _parser(alone: str) -> argparse.ArgumentParser:
         _postgres,
         "Run the embedded PostgreSQL alone in the foreground, with room for two instances of the web server. It tells systemd"
         " its state (Type=notify), and writes PostgreSQL's log to standard error.",
+    )
+    add_command(
+        commands,
+        "grpc",
+        _grpc,
+        "Serve the same ledger over gRPC on LEDGERD_GRPC_BIND (127.0.0.1:8081), on the DATABASE_URL of the environment. Needs"
+        " the extra `grpc`. SIGTERM and SIGINT let calls in flight finish.",
     )
     examining = add_command(
         commands,

@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from service.errors import ConfigurationError
+from service.events.address import ADDRESS_SHAPE, is_address
 from service.limits.bucket import burst_of
 from service.networks import is_network
 from service.settings import Reader, is_origin, is_postgres_url, is_proxy, mask_password
@@ -31,6 +32,12 @@ class Config:
     replica_urls: tuple[str, ...] = ()
     data_dir: Path = Path("var")
     bind: str = "127.0.0.1:8080"
+    advertise: str = ""
+    grpc_bind: str | None = None
+    grpc_metrics_bind: str | None = None
+    grpc_advertise: str = ""
+    grpc_threads: int = 64
+    grpc_streams: int = 32
     workers: int = 1
     timeout_s: float = 30.0
     shutdown_timeout_s: float = 30.0
@@ -60,6 +67,7 @@ class Config:
     address_rate_burst: int = 2000
     metrics: str = "on"
     metrics_from: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
+    webhook_networks: tuple[str, ...] = ()
     postgres_bin: Path | None = None
 
     @classmethod
@@ -86,6 +94,12 @@ class Config:
             data_dir=data_dir,
             run_dir=reader.run_dir(data_dir),
             bind=reader.text("LEDGERD_BIND", cls.bind),
+            advertise=reader.text("LEDGERD_ADVERTISE", cls.advertise),
+            grpc_bind=reader.text("LEDGERD_GRPC_BIND", "") or None,
+            grpc_metrics_bind=reader.text("LEDGERD_GRPC_METRICS_BIND", "") or None,
+            grpc_advertise=reader.text("LEDGERD_GRPC_ADVERTISE", cls.grpc_advertise),
+            grpc_threads=reader.integer("LEDGERD_GRPC_THREADS", cls.grpc_threads, 1, 1000),
+            grpc_streams=reader.integer("LEDGERD_GRPC_STREAMS", cls.grpc_streams, 1, 1000),
             workers=reader.integer("LEDGERD_WORKERS", len(os.sched_getaffinity(0)), 1, 256),
             timeout_s=reader.seconds("LEDGERD_TIMEOUT_S", cls.timeout_s),
             shutdown_timeout_s=reader.seconds("LEDGERD_SHUTDOWN_TIMEOUT_S", cls.shutdown_timeout_s),
@@ -114,6 +128,7 @@ class Config:
             address_rate_burst=reader.integer("LEDGERD_ADDRESS_RATE_BURST", burst_of(2 * address_rate), 1, GREATEST_BURST),
             metrics=reader.text("LEDGERD_METRICS", cls.metrics).lower(),
             metrics_from=tuple(reader.text("LEDGERD_METRICS_FROM", " ".join(cls.metrics_from)).split()),
+            webhook_networks=tuple(reader.text("LEDGERD_WEBHOOK_NETWORKS", "").split()),
             postgres_bin=Path(path) if (path := reader.text("LEDGERD_POSTGRES_BIN", "")) else None,
         )
         return config, [*reader.problems, *config.problems()]
@@ -125,14 +140,20 @@ class Config:
             for name, words, is_good, kind, examples in (
                 ("LEDGERD_CORS_ORIGINS", self.cors_origins, is_origin, "origin", "https://app.example.com"),
                 ("LEDGERD_TRUSTED_PROXIES", self.trusted_proxies, is_proxy, "network", "10.0.0.0/8, 192.0.2.7, ::1 or unix:"),
+                ("LEDGERD_WEBHOOK_NETWORKS", self.webhook_networks, is_network, "network", "10.0.0.0/8, 192.0.2.7 or ::1"),
                 ("LEDGERD_METRICS_FROM", self.metrics_from, is_network, "network", "10.0.0.0/8, 192.0.2.7 or ::1"),
             )
             for word in words
             if not is_good(word)
         ]
-        host, _, port = self.bind.rpartition(":")
-        if not host or not port.isdecimal() or not 0 <= int(port) <= 65535:
-            found.append(f"LEDGERD_BIND={self.bind!r}: expected HOST:PORT, such as 127.0.0.1:8080")
+        for name, address in (("ADVERTISE", self.advertise), ("GRPC_ADVERTISE", self.grpc_advertise)):
+            if address not in ("", "off") and not is_address(address):
+                found.append(f"LEDGERD_{name}={address!r}: expected {ADDRESS_SHAPE}, or off")
+        binds = ("BIND", self.bind), ("GRPC_BIND", self.grpc_bind), ("GRPC_METRICS_BIND", self.grpc_metrics_bind)
+        for number, (name, bind) in enumerate(binds):
+            host, _, port = (bind or "localhost:0").rpartition(":")
+            if not host or not port.isdecimal() or not 0 <= int(port) <= 65535:
+                found.append(f"LEDGERD_{name}={bind!r}: expected HOST:PORT, such as 127.0.0.1:{8080 + number}")
         for name, word, words in (("LOG_LEVEL", self.log_level, LOG_LEVELS), ("METRICS", self.metrics, ("on", "off"))):
             if word not in words:
                 found.append(f"LEDGERD_{name}={word!r}: expected one of {', '.join(words)}")
@@ -149,8 +170,8 @@ class Config:
 
     @property
     def connections(self) -> int:
-        """How many database connections all workers may hold together: each its pool, and one that listens."""
-        return self.workers * (self.db_max_open + 1)
+        """How many database connections all workers may hold together, and gRPC: each its pool, and one that listens."""
+        return (self.workers + (self.grpc_bind is not None)) * (self.db_max_open + 1)
 
     def shown(self) -> dict[str, object]:
         """The settings under their names, with secrets masked: fit for a screen or a log."""

@@ -140,7 +140,10 @@ class SameAccount(LedgerdError):
 
 
 class LimitExceeded(LedgerdError):
-    """A balance would pass its max_balance or the range of exact integers (2^53-1); a capture would take more than is held."""
+    """A balance would pass its max_balance or the range of exact integers (2^53-1); a capture would take more than is held.
+
+    Or a ledger would have more of something than it may.
+    """
 
     code = "limit_exceeded"
 

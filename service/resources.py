@@ -22,14 +22,20 @@ from service.api.resolving import ResolvingHandlers
 from service.api.routes import Route
 from service.api.seals import SealHandlers
 from service.api.search import SearchHandlers
+from service.api.services import ServiceHandlers
 from service.api.streams import Streams
 from service.api.transfers import TransferHandlers
 from service.api.users import UserHandlers
+from service.api.webhooks import WebhookHandlers
 from service.audit.seal import Seals
 from service.audit.sealing import Sealing
 from service.config import Config
 from service.database import Database
+from service.events.discovery import Discovery
 from service.events.feed import Feed
+from service.events.registry import Registry
+from service.events.subscriptions import Webhooks
+from service.events.targets import Addresses
 from service.ledger.accounts import Accounts
 from service.ledger.authenticator import Authenticator
 from service.ledger.bulk import Bulk
@@ -57,8 +63,10 @@ from service.repository.posting import PostingRepository
 from service.repository.queries import sql_folder
 from service.repository.seals import SealRepository
 from service.repository.search import SearchRepository
+from service.repository.services import ServiceRepository
 from service.repository.transfers import TransferRepository
 from service.repository.users import UserRepository
+from service.repository.webhooks import WebhookRepository
 from service.telemetry.facade import Telemetry
 from service.telemetry.readers import Readers
 
@@ -102,8 +110,12 @@ class Resources:
         self.cursors = cursors = Cursors(lambda ctx: self.key_repository.find_secret(ctx, "cursor"))
         seals = SealRepository(pool, reader, queries)
         self.sealing = Sealing(seals, interval_s=config.seal_interval_s)
-        events = EventRepository(pool, queries)
-        self.feed = Feed(events, most=config.live_clients)
+        self.events = EventRepository(pool, queries)
+        self.feed = Feed(self.events, most=config.live_clients)
+        self.services = ServiceRepository(pool, queries)
+        self.registry = Registry(self.services)
+        self.discovery = Discovery(self.services)
+        webhooks = Webhooks(WebhookRepository(pool, queries), self.events, Addresses(config.webhook_networks))
         accounts = Accounts(AccountRepository(pool, reader, queries))
         post_group = metrics.counting_group(self.posting.post_group)
         transfer_repository = TransferRepository(pool, reader, queries)
@@ -118,9 +130,11 @@ class Resources:
             BulkHandlers(bulk, cursors),
             ImportHandlers(bulk, cursors, longest_s=config.import_timeout_s, draining=draining),
             ExportHandlers(transfers, Streams(most=STREAMS_AT_ONCE, longest_s=config.export_timeout_s)),
-            EventHandlers(Listening(self.feed, events), heartbeat_s=config.live_heartbeat_s),
+            EventHandlers(Listening(self.feed, self.events), heartbeat_s=config.live_heartbeat_s),
             SearchHandlers(Search(SearchRepository(reader, queries), config.search_timeout_s)),
+            WebhookHandlers(webhooks, cursors),
             SealHandlers(Seals(seals), cursors),
+            ServiceHandlers(self.registry, cursors),
             LedgerHandlers(Ledgers(LedgerRepository(pool, queries)), cursors),
             KeyHandlers(Keys(self.key_repository, Defaults(config.rate_limit, config.rate_burst)), cursors),
             HealthHandlers(self.health.check, draining),

@@ -9,10 +9,24 @@ from typing import Any, ClassVar
 
 from marshmallow import EXCLUDE, Schema, fields
 
-from service.api.fields import Asset, Choice, Described, Email, LedgerName, Metadata, Several, Text, Time, Whole
+from service.api.fields import (
+    Address,
+    Asset,
+    Choice,
+    Described,
+    Email,
+    LedgerName,
+    Metadata,
+    Several,
+    Text,
+    Time,
+    Whole,
+    whole,
+)
 from service.api.parameters import CURSOR
 from service.api.problem import CLIENT_CLOSED_REQUEST, STATUS, describe
 from service.errors import NotFound
+from service.events.registry import INSTANCE_ID, LONGEST_LEASE_S, SERVICE_NAME
 from service.ledger.grants import GREATEST_BURST, MOST_DEBIT_ACCOUNTS
 from service.ledger.money import GREATEST_AMOUNT, GREATEST_ID
 from service.ledger.scopes import GRANTABLE
@@ -280,6 +294,49 @@ class EntryPage(PageSchema):
     previous_cursor = Described[str](CURSOR, required=True, allow_none=True, meaning="`cursor` back; null at the beginning")
 
     example: ClassVar[dict[str, Any]] = {"data": [EntryAnswer.example], "next_cursor": None, "previous_cursor": None}
+
+
+class ServiceAnswer(AnswerSchema):
+    """A service, and how many instances it has."""
+
+    service = Text(1, 63, pattern=whole(SERVICE_NAME), required=True)
+    instances = Whole(1, required=True)
+
+    example: ClassVar[dict[str, Any]] = {"service": "mail", "instances": 2}
+
+
+class ServicePage(PageSchema):
+    """A page of services."""
+
+    data = fields.List(fields.Nested(ServiceAnswer), required=True)
+
+    example: ClassVar[dict[str, Any]] = {"data": [ServiceAnswer.example], "next_cursor": None}
+
+
+class InstanceAnswer(AnswerSchema):
+    """An instance of a service, and what is left of its lease."""
+
+    service = Text(1, 63, pattern=whole(SERVICE_NAME), required=True)
+    id = Text(1, 128, pattern=whole(INSTANCE_ID), required=True)
+    address = Address(required=True)
+    metadata = Metadata(required=True)
+    lease_s = Whole(1, LONGEST_LEASE_S, required=True)
+    registered_at = Time(required=True)
+    expires_at = Time(required=True, meaning="by the clock of the database")
+    expires_in_ms = Whole(0, 1000 * LONGEST_LEASE_S, required=True, meaning="the same, for whoever has another clock")
+
+    example: ClassVar[dict[str, Any]] = {
+        "service": "mail", "id": "mail-1", "address": "10.0.0.5:8080", "metadata": {"zone": "a"}, "lease_s": 30,
+        "registered_at": "2026-01-31T09:30:00.000000Z", "expires_at": "2026-01-31T09:30:30.000000Z", "expires_in_ms": 29998,
+    }
+
+
+class InstancePage(PageSchema):
+    """A page of instances."""
+
+    data = fields.List(fields.Nested(InstanceAnswer), required=True)
+
+    example: ClassVar[dict[str, Any]] = {"data": [InstanceAnswer.example], "next_cursor": None}
 
 
 class SearchHit(AnswerSchema):

@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 from marshmallow import ValidationError
 from marshmallow.fields import Field, List
 
+from service.events.address import ADDRESS, ADDRESS_SHAPE, LONGEST_ADDRESS, is_address
+from service.events.targets import MOST_URL, URL, what_is_wrong
 from service.ledger.ledgers import LEDGER_NAME, LEDGER_NAME_SHAPE
 from service.ledger.money import ASSET, GREATEST_AMOUNT
 
@@ -86,6 +88,18 @@ class Email(Text):
         return text
 
 
+class Url(Described[str]):
+    """Where a webhook leads, as far as its form tells."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__({"type": "string", "maxLength": MOST_URL, "pattern": whole(URL)}, **options)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        if isinstance(value, str) and len(value) <= MOST_URL and URL.fullmatch(value):
+            return value
+        raise ValidationError(what_is_wrong(value if isinstance(value, str) else ""))
+
+
 class Asset(Described[str]):
     """An asset code with its scale."""
 
@@ -120,6 +134,18 @@ class LedgerName(Text):
         if isinstance(value, str) and LEDGER_NAME.fullmatch(value):
             return value
         raise ValidationError(f"expected {LEDGER_NAME_SHAPE}")
+
+
+class Address(Text):
+    """Where an instance of a service is."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(1, LONGEST_ADDRESS, pattern=whole(ADDRESS), **options)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        if isinstance(value, str) and is_address(value):
+            return value
+        raise ValidationError(f"expected {ADDRESS_SHAPE}, of at most {LONGEST_ADDRESS} characters")
 
 
 class Choice(Described[str]):

@@ -24,6 +24,8 @@ TAGS = {
     "transfers": "Amounts that were moved, held or given back, a row of the log each: never changed, never removed.",
     "events": "What happens in a ledger, as it happens, and since any moment of its past.",
     "search": "What fits a few words, whatever it is.",
+    "webhooks": "Who is told of the ledger's events, and what could not be delivered.",
+    "services": "Where the instances of services are: they register themselves, and stay while they renew their lease.",
     "audit": "Seals over the log: what proves later that nothing in it was changed.",
     "ledgers": "The tenants; for operators.",
     "keys": "Who may do what in a ledger, how often, and until when.",

@@ -1,4 +1,4 @@
-"""How users, accounts, their entries, transfers, events, ledgers, seals and keys look in JSON."""
+"""How users, accounts, their entries, transfers, events, webhooks, ledgers, seals, keys and services look in JSON."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any
 
 from service.audit.seal import Seal
 from service.events.event import Event
+from service.events.registry import Instance, Service
+from service.events.subscriptions import Delivery, Webhook
 from service.ledger.accounts import Account
 from service.ledger.entries import Entry
 from service.ledger.keys import ApiKey
@@ -128,6 +130,40 @@ def show_event(event: Event) -> dict[str, Any]:
     return {"id": event.id, "type": event.type, "created_at": show_time(event.at), "data": data}
 
 
+def show_webhook(webhook: Webhook) -> dict[str, Any]:
+    """A webhook's JSON, without its secrets."""
+    return {
+        "id": webhook.id,
+        "url": webhook.url,
+        "types": None if webhook.types is None else list(webhook.types),
+        "account_ids": None if webhook.account_ids is None else list(webhook.account_ids),
+        "description": webhook.description,
+        "status": webhook.status,
+        "disabled_because": webhook.disabled_because,
+        "position": webhook.cursor,
+        "waiting": webhook.waiting,
+        "dead": webhook.dead,
+        "old_secret_until": _show_if(webhook.old_secret_until),
+        "created_at": show_time(webhook.created_at),
+        "updated_at": show_time(webhook.updated_at),
+    }
+
+
+def show_delivery(delivery: Delivery) -> dict[str, Any]:
+    """The JSON of an event that a webhook has not taken."""
+    return {
+        "event_id": delivery.event_id,
+        "type": delivery.event_type,
+        "account_ids": list(delivery.account_ids),
+        "status": delivery.status,
+        "attempts": delivery.attempts,
+        "next_attempt_at": _show_if(delivery.next_attempt_at),
+        "last_attempt_at": _show_if(delivery.last_attempt_at),
+        "last_problem": delivery.last_problem,
+        "died_at": _show_if(delivery.died_at),
+    }
+
+
 def show_ledger(ledger: Ledger) -> dict[str, Any]:
     """A ledger's JSON."""
     return {"id": ledger.id, "name": ledger.name, "created_at": show_time(ledger.created_at)}
@@ -163,6 +199,25 @@ def show_key(key: ApiKey) -> dict[str, Any]:
         "last_used_at": _show_if(key.last_used_at),
         "revoked_at": _show_if(key.revoked_at),
         "replaced_by": key.replaced_by,
+    }
+
+
+def show_service(service: Service) -> dict[str, Any]:
+    """A service's JSON."""
+    return {"service": service.name, "instances": service.instances}
+
+
+def show_instance(instance: Instance) -> dict[str, Any]:
+    """The JSON of an instance. What is left of its lease is rounded down, so that nobody believes in it for too long."""
+    return {
+        "service": instance.service,
+        "id": instance.id,
+        "address": instance.address,
+        "metadata": instance.metadata,
+        "lease_s": instance.lease_s,
+        "registered_at": show_time(instance.registered_at),
+        "expires_at": show_time(instance.expires_at),
+        "expires_in_ms": max(int(instance.left_s * 1000), 0),
     }
 
 

@@ -13,6 +13,7 @@ from marshmallow.fields import List, Nested
 
 from service.api.body import MOST_SHOWN
 from service.api.fields import (
+    Address,
     Asset,
     Choice,
     Elements,
@@ -24,9 +25,14 @@ from service.api.fields import (
     Moment,
     Several,
     Text,
+    Url,
     Whole,
 )
 from service.errors import FieldError, InvalidInput
+from service.events import signing
+from service.events.event import EVENT_TYPES
+from service.events.registry import LONGEST_LEASE_S
+from service.events.subscriptions import MOST_ACCOUNTS
 from service.ledger.grants import GREATEST_BURST, MOST_DEBIT_ACCOUNTS
 from service.ledger.keys import DEFAULT_OVERLAP_S, LONGEST_LIFE_S, LONGEST_OVERLAP_S
 from service.ledger.money import GREATEST_AMOUNT, GREATEST_ID
@@ -222,6 +228,49 @@ class RotationInput(_Strict):
     overlap_s = Whole(0, LONGEST_OVERLAP_S, load_default=DEFAULT_OVERLAP_S)
 
     example: ClassVar[dict[str, Any]] = {"overlap_s": 3600}
+
+
+class WebhookInput(_Strict):
+    """The body of POST /api/webhooks."""
+
+    url = Url(required=True, meaning="where the events are posted to")
+    types = Several(Choice(*EVENT_TYPES), len(EVENT_TYPES), load_default=None, allow_none=True)
+    account_ids = Several(Whole(1, GREATEST_ID), MOST_ACCOUNTS, load_default=None, allow_none=True)
+    description = Text(0, 200, load_default="")
+    after = Whole(0, GREATEST_ID, load_default=None, allow_none=True, meaning="the event after which to begin")
+
+    example: ClassVar[dict[str, Any]] = {"url": "https://shop.example.com/ledger", "types": ["transfer.posted"]}
+
+
+class WebhookChanges(_Strict):
+    """The body of PATCH /api/webhooks/{id}: what is not named stays."""
+
+    url = Url()
+    types = Several(Choice(*EVENT_TYPES), len(EVENT_TYPES), allow_none=True)
+    account_ids = Several(Whole(1, GREATEST_ID), MOST_ACCOUNTS, allow_none=True)
+    description = Text(0, 200)
+    status = Choice("enabled", "disabled")
+
+    example: ClassVar[dict[str, Any]] = {"status": "disabled"}
+    json_schema: ClassVar[dict[str, Any]] = {"minProperties": 1}
+
+
+class SecretRotationInput(_Strict):
+    """The body of POST /api/webhooks/{id}/rotate-secret: how long the old secret signs beside the new one."""
+
+    overlap_s = Whole(0, signing.LONGEST_OVERLAP_S, load_default=signing.DEFAULT_OVERLAP_S)
+
+    example: ClassVar[dict[str, Any]] = {"overlap_s": 3600}
+
+
+class InstanceInput(_Strict):
+    """The body of PUT /api/services/{service}/instances/{instance_id}."""
+
+    address = Address(required=True, meaning="where it is: HOST:PORT, or an http(s) URL")
+    lease_s = Whole(1, LONGEST_LEASE_S, required=True, meaning="how many seconds it stays unless it is renewed")
+    metadata = Metadata(load_default=dict)
+
+    example: ClassVar[dict[str, Any]] = {"address": "10.0.0.5:8080", "lease_s": 30, "metadata": {"zone": "a"}}
 
 
 def load(schema: _Strict, data: dict[str, Any]) -> dict[str, Any]:

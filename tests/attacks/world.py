@@ -47,6 +47,27 @@ def _key(client: ApiClient) -> str:
     return str(reply.json["id"])
 
 
+def _service(client: ApiClient) -> str:
+    """The one service of the client's ledger, with two instances."""
+    name = f"of-{(client.key or '').split('_')[1]}"
+    for number in (1, 2):
+        _register(client, name, f"instance-{number}")
+    return name
+
+
+def _instance(client: ApiClient) -> str:
+    """A new one of that service."""
+    name = f"instance-{next(_numbers)}-new"
+    _register(client, _service(client), name)
+    return name
+
+
+def _register(client: ApiClient, service: str, instance_id: str) -> None:
+    reply = client.call("PUT", f"/api/services/{service}/instances/{instance_id}", INSTANCE)
+    assert reply.status in (200, 201), reply.body
+
+
+INSTANCE = {"address": "127.0.0.1:9", "lease_s": 3600}
 # How to make what a path's variable names, and an id that nothing has.
 FACTORIES: dict[str, tuple[Callable[[ApiClient], Any], str]] = {
     "user_id": (_user, "999999999"),
@@ -54,6 +75,8 @@ FACTORIES: dict[str, tuple[Callable[[ApiClient], Any], str]] = {
     "transfer_id": (_transfer, "999999999"),
     "hold_id": (_hold, "999999999"),
     "key_id": (_key, "0123456789ab"),
+    "service": (_service, "of-nobody"),
+    "instance_id": (_instance, "instance-of-nobody"),
 }
 # A body that is accepted, by the name of its schema.
 BODIES: dict[str, Callable[[ApiClient], dict[str, Any]]] = {
@@ -71,6 +94,7 @@ BODIES: dict[str, Callable[[ApiClient], dict[str, Any]]] = {
     },
     "KeyInput": lambda _: {"name": "made", "scopes": ["keys:write"]},
     "RotationInput": lambda _: {},
+    "InstanceInput": lambda _: INSTANCE,
 }  # fmt: skip
 # A value that finds something in a ledger where `tempt` was called, for each parameter that is no id.
 TEMPTING = {"email": "tempting@example.com", "reference": "tempting", "q": "tempting"}
@@ -81,6 +105,8 @@ NEUTRAL = {
 REQUIRED: dict[str, Callable[[], str]] = {"q": lambda: "tempting", "name": lambda: f"name{next(_numbers)}"}
 # Without it a stream has no end; and from the beginning on there is something to find.
 STREAMED = {"follow": "false", "after": "0"}
+# Routes that take a name which a client chooses, in whatever ledger: one that nobody has is made, or has nothing yet.
+OF_ANY_NAME = {("GET", "/api/services/<service>"), ("PUT", "/api/services/<service>/instances/<instance_id>")}
 # Whose data is whose business: scopes that `operator` alone holds reach every ledger.
 OF_EVERY_LEDGER = {"ledgers:read", "ledgers:write"}
 

@@ -40,6 +40,7 @@ def before_call(context: HookContext, case: Case, kwargs: dict[str, Any]) -> Non
                 _name_accounts_that_exist(leg)
             _let_the_whole_have_one_key(case.body)
             _let_keys_end_later(case.body)
+            _let_webhooks_lead_somewhere(case.body)
     if case.operation.label == "GET /api/events":
         case.query["follow"] = "false"  # a stream that has an end
     if case.operation.label == "POST /api/transfers/import":
@@ -128,6 +129,14 @@ def _let_keys_end_later(body: dict[str, Any]) -> None:
     """What has passed is no end for a key, nor is a moment in ten years."""
     if isinstance(body.get("expires_at"), str):
         body["expires_at"] = (datetime.now(UTC) + timedelta(days=1)).isoformat(timespec="seconds")
+
+
+def _let_webhooks_lead_somewhere(body: dict[str, Any]) -> None:
+    """To a host that is a name, and after an event that there is: not every text of their form is either."""
+    if isinstance(body.get("url"), str):
+        body["url"] = "https://receiver.example/" if body["url"].startswith("http") else "service://receiver/"
+    if isinstance(body.get("after"), int):
+        body["after"] = 0
 
 
 def _spare_kept_accounts(case: Case) -> None:

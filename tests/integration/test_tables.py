@@ -72,7 +72,8 @@ def test_ledger_id_leads_every_unique_key_of_a_tenants_table(db: psycopg.Connect
         "SELECT i.indexrelid::regclass::text FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid"
         " JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]"
         " WHERE i.indisunique AND a.attname <> 'ledger_id'"
-        " AND c.relname IN ('users', 'accounts', 'transfers', 'idempotency_keys', 'api_keys', 'open_holds')"
+        " AND c.relname IN ('users', 'accounts', 'transfers', 'idempotency_keys', 'api_keys', 'open_holds',"
+        " 'service_instances')"
     ).fetchall()
     assert keys == []
 

@@ -1,0 +1,229 @@
+"""The delivery of one event to one target: a POST, within the deadline of a context, whatever the other side does.
+
+The other side may be anything that a key's holder has named, so nothing of it is trusted: a name's addresses must all be
+allowed, and the connection goes to the address that was judged; TLS holds the certificate against the name; redirects are not
+followed, proxies of the environment not asked; no more than a few KiB of an answer are read, and each wait is for what is left
+of the whole time, so that an answer that drips in takes no longer than one that never comes.
+
+What counts is the status of an answer that has its end, or is longer than what is read of it. 2xx is success; nothing else is.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Sequence
+
+import httptools
+
+from service import __version__
+from service.concurrency.context import Context
+from service.errors import DeadlineExceeded, LedgerdError
+from service.events.lookup import Lookups
+from service.events.targets import Addresses, Target
+
+MOST_HEAD = 16_384  # bytes before the body
+MOST_BODY = 4_096
+MOST_ADDRESSES = 4  # that are tried
+_READ = 4_096
+GONE = 410
+
+
+class DeliveryFailed(Exception):
+    """It has not arrived, as far as one can tell. `problem`: what is wrong, fit for whoever made the webhook."""
+
+    def __init__(self, problem: str, *, status: int | None = None) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.status = status
+
+
+class Sender:
+    """See the module. It holds nothing of a target."""
+
+    def __init__(self, addresses: Addresses, lookups: Lookups, tls: ssl.SSLContext | None = None) -> None:
+        self._addresses = addresses
+        self._lookups = lookups
+        self._tls = tls or ssl.create_default_context()
+
+    def send(self, ctx: Context, target: Target, headers: Sequence[tuple[str, str]], body: bytes) -> int:
+        """POST `body` with `headers`; the status of the answer, which is 2xx.
+
+        `ctx` has a deadline. Raises DeliveryFailed, also when that passes; the error of `ctx` when it is cancelled.
+        """
+        assert ctx.deadline is not None, "an attempt without a deadline would never end"
+        ctx.check()
+        try:
+            sock = self._connect(ctx, target)
+            try:
+                # the call on the base class shuts the connection and leaves the TLS of another thread alone
+                forget = ctx.on_done(lambda: _shut(sock))
+                try:
+                    _write(ctx, sock, _request(target, headers, body))
+                    status = _read_status(ctx, sock)
+                finally:
+                    forget()
+            finally:
+                sock.close()
+        except (OSError, LedgerdError, httptools.HttpParserError, DeliveryFailed) as error:
+            raise _failure(ctx, error) from error
+        if 200 <= status <= 299:
+            return status
+        raise DeliveryFailed(f"status {status}", status=status)
+
+    def _connect(self, ctx: Context, target: Target) -> socket.socket:
+        """A connection to an address that is allowed, with TLS where the target wants it. Raises OSError, DeliveryFailed."""
+        found = self._find_addresses(ctx, target)
+        if not all(self._addresses.allow(address) for address in found):
+            raise DeliveryFailed("the host has an address that is not allowed")
+        tried = found[:MOST_ADDRESSES]
+        for number, address in enumerate(tried):
+            sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+            try:
+                sock.settimeout(_left(ctx) / (len(tried) - number))
+                sock.connect((address, target.port))
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                if target.scheme != "https":
+                    return sock
+                sock.settimeout(_left(ctx))
+                return self._tls.wrap_socket(sock, server_hostname=target.host)
+            except BaseException as error:
+                sock.close()
+                if number == len(tried) - 1 or not isinstance(error, OSError) or isinstance(error, ssl.SSLError):
+                    raise
+        raise DeliveryFailed("the host has no address")
+
+    def _find_addresses(self, ctx: Context, target: Target) -> Sequence[str]:
+        if ":" in target.host or target.host.replace(".", "").isdecimal():
+            return [target.host]
+        try:
+            return self._lookups.find(ctx, target.host, target.port)
+        except (OSError, UnicodeError):
+            raise DeliveryFailed("the host's name cannot be looked up") from None
+
+
+def _request(target: Target, headers: Sequence[tuple[str, str]], body: bytes) -> bytes:
+    lines = [
+        f"POST {target.path} HTTP/1.1",
+        f"Host: {target.authority}",
+        f"User-Agent: ledgerd/{__version__}",
+        "Accept: */*",
+        "Connection: close",
+        "Content-Type: application/json",
+        f"Content-Length: {len(body)}",
+        *(f"{name}: {value}" for name, value in headers),
+    ]
+    return "\r\n".join(lines).encode("ascii") + b"\r\n\r\n" + body
+
+
+def _write(ctx: Context, sock: socket.socket, data: bytes) -> None:
+    """All of it. A receiver may answer and close before it has read all: then the answer counts, if there is one."""
+    view = memoryview(data)
+    try:
+        while view:
+            sock.settimeout(_left(ctx))
+            view = view[sock.send(view) :]
+    except (BrokenPipeError, ConnectionResetError):
+        return
+
+
+def _read_status(ctx: Context, sock: socket.socket) -> int:
+    """Of the answer. Raises OSError or httptools' errors where there is no whole one."""
+    answer = _Answer()
+    taken = 0
+    while not answer.is_enough:
+        sock.settimeout(_left(ctx))
+        data = sock.recv(_READ)
+        if not data:
+            return answer.status_at_end()
+        taken += len(data)
+        answer.take(data)
+        if answer.status is None and taken > MOST_HEAD:
+            raise DeliveryFailed(f"the head of the answer is longer than {MOST_HEAD} bytes")
+    assert answer.status is not None, "it is enough"
+    return answer.status
+
+
+class _Answer:
+    """What is read of an answer: the parser calls `on_…`."""
+
+    def __init__(self) -> None:
+        self.status: int | None = None
+        self.is_enough = False
+        self._has_length = False
+        self._body = 0
+        self._parser = httptools.HttpResponseParser(self)
+
+    def take(self, data: bytes) -> None:
+        """Raises httptools' errors for what is no HTTP."""
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self.status, self.is_enough = 101, True
+        except httptools.HttpParserError:
+            if not self.is_enough:  # whatever follows the answer is nobody's business
+                raise
+
+    def status_at_end(self) -> int:
+        """Where the connection ends. Raises DeliveryFailed unless the end is that of the answer."""
+        if self.status is None:
+            raise DeliveryFailed("the connection was closed without an answer")
+        if self._has_length and not self.is_enough:
+            raise DeliveryFailed("the answer broke off")
+        return self.status
+
+    def on_header(self, name: bytes, _value: bytes) -> None:
+        if name.lower() in (b"content-length", b"transfer-encoding"):
+            self._has_length = True
+
+    def on_headers_complete(self) -> None:
+        if not self.is_enough and (status := self._parser.get_status_code()) >= 200:
+            self.status = status
+
+    def on_body(self, data: bytes) -> None:
+        self._body += len(data)
+        if self._body >= MOST_BODY:
+            self.is_enough = True
+
+    def on_message_complete(self) -> None:
+        if self.status is not None:  # else it was one of 1xx, and another follows
+            self.is_enough = True
+        else:
+            self._has_length = False
+
+
+def _left(ctx: Context) -> float:
+    """What is left of the time, in seconds. Raises the error of `ctx`; never 0, which sockets take for not to wait at all."""
+    ctx.check()
+    left = ctx.remaining()
+    assert left is not None, "checked in `send`"
+    return max(left, 0.001)
+
+
+def _shut(sock: socket.socket) -> None:
+    try:
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)
+    except OSError:  # it is closed
+        return
+
+
+def _failure(ctx: Context, error: Exception) -> Exception:
+    """What to raise for `error`."""
+    end = ctx.error()
+    if end is not None and not isinstance(end, DeadlineExceeded):  # it was cancelled
+        return end.again()
+    if isinstance(error, DeliveryFailed) and end is None:
+        return error
+    return DeliveryFailed("timed out" if end is not None else _problem(error))
+
+
+def _problem(error: Exception) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the certificate is not valid: {error.verify_message}"[:200]
+    for kind, problem in (
+        (TimeoutError, "timed out"), (ssl.SSLError, "TLS failed"), (httptools.HttpParserError, "the answer is not HTTP"),
+        (ConnectionRefusedError, "the connection was refused"), (OSError, "the connection failed"),
+    ):
+        if isinstance(error, kind):
+            return problem
+    return "it could not be sent"

@@ -1,0 +1,69 @@
+"""A call as the middleware takes it: gRPC is HTTP, so a call has a method, a path, headers and a peer like any request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from urllib.parse import unquote
+from wsgiref.types import WSGIEnvironment
+
+import grpc
+
+from service.concurrency.context import Context
+from service.errors import ClientClosedRequest, MalformedRequest
+from service.middleware.environ import ROUTE
+
+SERVICER = "ledgerd.rpc.context"  # grpc's own context of the call
+MESSAGES = "ledgerd.rpc.messages"  # the client's messages as they come, in bytes
+FAILURE = "ledgerd.rpc.failure"  # the LedgerdError that the call ends with
+LIFE = "ledgerd.rpc.life"  # the call's Context for as long as it lasts; that of a stream outlasts what derives from it
+BEHAVIOUR = "ledgerd.rpc.behaviour"  # the WSGI application that answers this method
+
+TAKEN = {  # metadata that counts; the rest is passed over
+    name: "HTTP_" + name.upper().replace("-", "_")
+    for name in (
+        "authorization", "cache-control", "idempotency-key", "if-match", "ledger-position", "traceparent", "tracestate",
+        "user-agent", "x-forwarded-for", "x-request-id",
+    )
+}
+
+
+def make_environ(path: str, context: grpc.ServicerContext, messages: Iterator[bytes]) -> WSGIEnvironment:
+    """The environment of a call of the method `path`."""
+    environ: WSGIEnvironment = {
+        "REQUEST_METHOD": "POST", "PATH_INFO": path, "QUERY_STRING": "", "REMOTE_ADDR": _address(context.peer()),
+        ROUTE: path, SERVICER: context, MESSAGES: messages,
+    }
+    for name, value in context.invocation_metadata():
+        if (key := TAKEN.get(name)) is not None:
+            text = value if isinstance(value, str) else value.decode("latin-1")
+            environ[key] = text if key not in environ else f"{environ[key]},{text}"
+    return environ
+
+
+def read_message(environ: WSGIEnvironment) -> bytes:
+    """The client's one message. Raises MalformedRequest where there is none, and as `next_message`."""
+    message = next_message(environ)
+    if message is None:
+        raise MalformedRequest("The call has no message.")
+    environ["CONTENT_LENGTH"] = str(len(message))
+    return message
+
+
+def next_message(environ: WSGIEnvironment) -> bytes | None:
+    """The client's next message, None after the last, waited for no longer than the call lasts. Raises its context's error."""
+    ctx: Context = environ[LIFE]
+    forget = ctx.on_done(environ[SERVICER].cancel)  # whoever sends half a message must not keep a thread
+    try:
+        message: bytes | None = next(environ[MESSAGES], None)
+    except Exception:  # noqa: BLE001  # grpc's own way to say that the call is over
+        ctx.check()
+        raise ClientClosedRequest("The client ended the call.") from None
+    finally:
+        forget()
+    return message
+
+
+def _address(peer: str) -> str:
+    """The IP address in grpc's name of a peer; empty for a Unix socket."""
+    kind, _, rest = peer.partition(":")
+    return unquote(rest).rpartition(":")[0].strip("[]") if kind in ("ipv4", "ipv6") else ""

@@ -1,0 +1,105 @@
+"""The gRPC server: its threads, its bounds, and what it serves.
+
+Threads are for `threads` unary calls and `streams` streams. As many calls as `WAITING` times the threads may wait for one of
+them; further ones are refused at once, by grpc itself: RESOURCE_EXHAUSTED without a word of ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from wsgiref.types import WSGIApplication
+
+import grpc
+
+from service.api.routes import Route
+from service.concurrency.primitives import monotonic
+from service.errors import ConfigurationError
+from service.middleware.body_limit import MEBIBYTE
+from service.rpc import health, reflection
+from service.rpc.handlers import Handlers
+from service.rpc.health import Health
+from service.rpc.reflection import Reflection
+from service.rpc.services import methods
+from service.rpc.streams import Streams
+
+POLL_S = 0.05
+WAITING = 4  # calls that may wait, for each thread
+CHECK, WATCH = f"/{health.SERVICE}/Check", f"/{health.SERVICE}/Watch"
+REFLECT = f"/{reflection.SERVICE}/ServerReflectionInfo"
+PUBLIC = frozenset({CHECK, WATCH, REFLECT})
+
+OPTIONS = {
+    "grpc.max_receive_message_length": MEBIBYTE,
+    "grpc.so_reuseport": 0,  # two servers on one port by mistake would share its calls
+    "grpc.keepalive_time_ms": 60_000,  # so that the call of a client that is gone without a word ends
+    "grpc.keepalive_timeout_ms": 20_000,
+    "grpc.http2.min_ping_interval_without_data_ms": 10_000,  # clients may ask so often whether the server is there
+    "grpc.max_connection_idle_ms": 300_000,
+}
+
+
+class GrpcServer:
+    """Listens from `start` to `stop`. `intercept` makes the interceptors from the public paths and how long calls may take."""
+
+    def __init__(
+        self,
+        routes: Iterable[Route],
+        intercept: Callable[..., WSGIApplication],
+        *,
+        bind: str,
+        threads: int,
+        streams: int,
+        longest_s: float,
+    ) -> None:
+        self._bind = bind
+        self._streams = Streams(streams)
+        unary = methods(routes)
+        names = sorted({path.split("/")[1] for path in unary})
+        self.health = Health(names)
+        handlers = Handlers(intercept(public_paths=PUBLIC, longest_s=lambda path: None if path == WATCH else longest_s))
+        single: dict[str, WSGIApplication] = {**unary, CHECK: self.health.check}
+        found = {path: handlers.unary(path, behave) for path, behave in single.items()}
+        bounded = {WATCH: self.health.watch, REFLECT: Reflection([*names, health.SERVICE, reflection.SERVICE]).tell}
+        found |= {path: handlers.stream(path, self._streams.bounded(behave)) for path, behave in bounded.items()}
+        self._threads = ThreadPoolExecutor(threads + streams, "grpc")
+        self._server = grpc.server(
+            self._threads, [_Table(found)], options=list(OPTIONS.items()),
+            maximum_concurrent_rpcs=threads + streams + WAITING * threads,
+        )
+
+    def start(self) -> int:
+        """Listen; returns the port. Raises ConfigurationError where the address cannot be had."""
+        try:
+            port = self._server.add_insecure_port(self._bind)
+        except RuntimeError as error:
+            raise ConfigurationError(f"LEDGERD_GRPC_BIND: {self._bind} cannot be listened on: {error}") from None
+        self._server.start()
+        return port
+
+    def stop(self, timeout_s: float, hurry: Callable[[], bool] = lambda: False) -> bool:
+        """Take no more calls, end the streams, and finish the others. A second time does nothing.
+
+        What is left after `timeout_s`, or as soon as `hurry()` says so, is cut off: False.
+        """
+        self.health.set(False)
+        stopped = self._server.stop(timeout_s)
+        self._streams.end()
+        end = monotonic() + timeout_s
+        while not (whole := stopped.wait(POLL_S)) and monotonic() < end and not hurry():
+            pass
+        if not whole:
+            self._server.stop(None)
+        self._threads.shutdown()
+        return whole
+
+
+class _Table(grpc.GenericRpcHandler):
+    """Finds the handler of a path."""
+
+    def __init__(self, handlers: Mapping[str, grpc.RpcMethodHandler[bytes, bytes]]) -> None:
+        self._handlers = handlers
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[bytes, bytes] | None:
+        """None: UNIMPLEMENTED."""
+        return self._handlers.get(handler_call_details.method)

@@ -1,0 +1,130 @@
+"""Messages and the JSON that HTTP has in their place: one walk over the descriptors, for every message there is.
+
+A message's fields are named as the JSON's members. The differences, all of them:
+
+- what is null in JSON is not there in a message; `without_NAME: true` in a request is `NAME: null`;
+- a time is a google.protobuf.Timestamp, the client's own metadata a google.protobuf.Struct, whose numbers are doubles: whole
+  ones become integers, and others are refused as they are in JSON;
+- a word of a few is an enum: `ACCOUNT_STATUS_OPEN` is "open".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from google.protobuf.message import DecodeError, Message
+from google.protobuf.struct_pb2 import ListValue, Struct, Value
+from google.protobuf.timestamp_pb2 import Timestamp
+from google.protobuf.unknown_fields import UnknownFieldSet
+
+from service.errors import FieldError, InvalidInput, MalformedRequest
+
+_WITHOUT = "without_"
+_WORD_OF = "unspecified"
+
+
+def parse(kind: type[Message], data: bytes) -> Message:
+    """The message in `data`. Raises MalformedRequest for what is none, InvalidInput for fields that there are not."""
+    message = kind()
+    try:
+        message.ParseFromString(data)
+    except DecodeError as exc:
+        raise MalformedRequest("The message cannot be read: it is cut off, or a text in it is not UTF-8.") from exc
+    if unknown := [f"#{field.field_number}" for field in UnknownFieldSet(message)]:  # type: ignore[attr-defined]
+        problems = tuple(FieldError(name, "there is no such field here") for name in sorted(set(unknown))[:20])
+        raise InvalidInput("The message has fields that this server does not know.", fields=problems)
+    return message
+
+
+def to_values(message: Message) -> dict[str, Any]:
+    """A request's fields, those that are set, by the names that the JSON has. Raises InvalidInput for times that are none."""
+    values: dict[str, Any] = {}
+    for field, value in message.ListFields():
+        if field.name.startswith(_WITHOUT):
+            if value:
+                values[field.name.removeprefix(_WITHOUT)] = None
+        elif field.is_repeated:
+            values[field.name] = [_value(field, each) for each in value]
+        else:
+            values[field.name] = _value(field, value)
+    return values
+
+
+def _value(field: Any, value: Any) -> Any:
+    if isinstance(value, Struct):
+        return _object(value)
+    if isinstance(value, Timestamp):
+        try:
+            return value.ToDatetime(tzinfo=UTC).isoformat().replace("+00:00", "Z")
+        except (ValueError, OverflowError):
+            problem = FieldError(field.name, "there is no such time")
+            raise InvalidInput(f"{field.name}: there is no such time.", fields=(problem,)) from None
+    return value if field.enum_type is None else _word(field.enum_type, value)
+
+
+def _object(struct: Struct) -> dict[str, Any]:
+    return {name: _plain(value) for name, value in struct.fields.items()}
+
+
+def _plain(value: Value) -> Any:
+    kind = value.WhichOneof("kind")
+    if kind == "struct_value":
+        return _object(value.struct_value)
+    if kind == "list_value":
+        return [_plain(each) for each in value.list_value.values]
+    if kind == "number_value":
+        return int(value.number_value) if value.number_value.is_integer() else value.number_value
+    return None if kind in (None, "null_value") else getattr(value, kind)
+
+
+def fill(message: Message, values: Mapping[str, Any]) -> Message:
+    """`message` with what the JSON `values` say; members that it has no field for are left out. Returns it."""
+    for name, value in values.items():
+        field = message.DESCRIPTOR.fields_by_name.get(name)
+        if value is None or field is None:
+            continue
+        if field.is_repeated:
+            _extend(field, getattr(message, name), value)
+        elif field.message_type is None:
+            setattr(message, name, value if field.enum_type is None else _number(field.enum_type, value))
+        else:
+            _fill_inner(getattr(message, name), value)
+    return message
+
+
+def _extend(field: Any, target: Any, values: list[Any]) -> None:
+    if field.message_type is None:
+        target.extend(values)
+    else:
+        for value in values:
+            _fill_inner(target.add(), value)
+
+
+def _fill_inner(inner: Message, value: Any) -> None:
+    inner.SetInParent()
+    if isinstance(inner, Timestamp):
+        inner.FromDatetime(datetime.fromisoformat(value))
+    elif isinstance(inner, (Struct, ListValue)):
+        inner.update(value) if isinstance(inner, Struct) else inner.extend(value)
+    else:
+        fill(inner, value)
+
+
+def _prefix(enum: Any) -> str:
+    """AccountStatus → ACCOUNT_STATUS_, which is how its values begin."""
+    first: str = enum.values[0].name
+    return first.removesuffix(_WORD_OF.upper())
+
+
+def _word(enum: Any, number: int) -> str:
+    """The JSON's word; of a number that has none, the number, which the schema refuses."""
+    value = enum.values_by_number.get(number)
+    return str(number) if value is None else value.name.removeprefix(_prefix(enum)).lower()
+
+
+def _number(enum: Any, word: str) -> int:
+    """The enum's value; 0 (unspecified) for a word that it does not have."""
+    value = enum.values_by_name.get(_prefix(enum) + word.upper())
+    return 0 if value is None else value.number
