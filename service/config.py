@@ -34,6 +34,8 @@ class Config:
     bind: str = "127.0.0.1:8080"
     advertise: str = ""
     grpc_bind: str | None = None
+    grpc_metrics_bind: str | None = None
+    grpc_advertise: str = ""
     grpc_threads: int = 64
     grpc_streams: int = 32
     workers: int = 1
@@ -54,6 +56,8 @@ class Config:
     export_timeout_s: float = 3600.0
     import_timeout_s: float = 3600.0
     seal_interval_s: float = 60.0
+    live_clients: int = 2000
+    live_heartbeat_s: float = 15.0
     cors_origins: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ()
     run_dir: Path = Path("var/run")
@@ -92,6 +96,8 @@ class Config:
             bind=reader.text("LEDGERD_BIND", cls.bind),
             advertise=reader.text("LEDGERD_ADVERTISE", cls.advertise),
             grpc_bind=reader.text("LEDGERD_GRPC_BIND", "") or None,
+            grpc_metrics_bind=reader.text("LEDGERD_GRPC_METRICS_BIND", "") or None,
+            grpc_advertise=reader.text("LEDGERD_GRPC_ADVERTISE", cls.grpc_advertise),
             grpc_threads=reader.integer("LEDGERD_GRPC_THREADS", cls.grpc_threads, 1, 1000),
             grpc_streams=reader.integer("LEDGERD_GRPC_STREAMS", cls.grpc_streams, 1, 1000),
             workers=reader.integer("LEDGERD_WORKERS", len(os.sched_getaffinity(0)), 1, 256),
@@ -112,6 +118,8 @@ class Config:
             export_timeout_s=reader.seconds("LEDGERD_EXPORT_TIMEOUT_S", cls.export_timeout_s),
             import_timeout_s=reader.seconds("LEDGERD_IMPORT_TIMEOUT_S", cls.import_timeout_s),
             seal_interval_s=reader.seconds("LEDGERD_SEAL_INTERVAL_S", cls.seal_interval_s, or_off=True),
+            live_clients=reader.integer("LEDGERD_LIVE_CLIENTS", cls.live_clients, 1, MOST_CONNECTIONS - 96),
+            live_heartbeat_s=reader.seconds("LEDGERD_LIVE_HEARTBEAT_S", cls.live_heartbeat_s),
             cors_origins=tuple(reader.text("LEDGERD_CORS_ORIGINS", "").split()),
             trusted_proxies=tuple(reader.text("LEDGERD_TRUSTED_PROXIES", "").split()),
             rate_limit=rate,
@@ -138,12 +146,14 @@ class Config:
             for word in words
             if not is_good(word)
         ]
-        if self.advertise not in ("", "off") and not is_address(self.advertise):
-            found.append(f"LEDGERD_ADVERTISE={self.advertise!r}: expected {ADDRESS_SHAPE}, or off")
-        for name, bind, example in (("BIND", self.bind, "8080"), ("GRPC_BIND", self.grpc_bind or "localhost:0", "8081")):
-            host, _, port = bind.rpartition(":")
+        for name, address in (("ADVERTISE", self.advertise), ("GRPC_ADVERTISE", self.grpc_advertise)):
+            if address not in ("", "off") and not is_address(address):
+                found.append(f"LEDGERD_{name}={address!r}: expected {ADDRESS_SHAPE}, or off")
+        binds = ("BIND", self.bind), ("GRPC_BIND", self.grpc_bind), ("GRPC_METRICS_BIND", self.grpc_metrics_bind)
+        for number, (name, bind) in enumerate(binds):
+            host, _, port = (bind or "localhost:0").rpartition(":")
             if not host or not port.isdecimal() or not 0 <= int(port) <= 65535:
-                found.append(f"LEDGERD_{name}={bind!r}: expected HOST:PORT, such as 127.0.0.1:{example}")
+                found.append(f"LEDGERD_{name}={bind!r}: expected HOST:PORT, such as 127.0.0.1:{8080 + number}")
         for name, word, words in (("LOG_LEVEL", self.log_level, LOG_LEVELS), ("METRICS", self.metrics, ("on", "off"))):
             if word not in words:
                 found.append(f"LEDGERD_{name}={word!r}: expected one of {', '.join(words)}")
@@ -160,8 +170,8 @@ class Config:
 
     @property
     def connections(self) -> int:
-        """How many database connections all workers may hold together: each its pool, and one that listens."""
-        return self.workers * (self.db_max_open + 1)
+        """How many database connections all workers may hold together, and gRPC: each its pool, and one that listens."""
+        return (self.workers + (self.grpc_bind is not None)) * (self.db_max_open + 1)
 
     def shown(self) -> dict[str, object]:
         """The settings under their names, with secrets masked: fit for a screen or a log."""

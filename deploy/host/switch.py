@@ -34,14 +34,20 @@ def switch(old: str, release: Path, say: Callable[[str], None]) -> None:
         raise
     _make_live(new, old)
     say(f"{new} is live; stopping {old}, which finishes its requests")
+    with_grpc = units.is_active(units.GRPC)
     try:
         units.systemctl("stop", units.web(old))
         units.probe()
+        if with_grpc:
+            say("restarting gRPC, which finishes its calls")
+            units.start(units.GRPC, again=True)
     except BaseException:
         say(f"going back: starting {old} again")
         _restore(old)
         units.start(units.web(old))
         _make_live(old, new)
+        if with_grpc:
+            run("systemctl", "restart", units.GRPC)
         _take_down(new)
         raise
 
