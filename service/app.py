@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
+from service import __version__
 from service.api import create_flask
 from service.api.hot import hot_routes
 from service.api.kept_user import KeptUser
@@ -16,6 +17,8 @@ from service.concurrency.primitives import monotonic
 from service.concurrency.spawn import Tasks
 from service.config import Config
 from service.database import Database
+from service.events.presence import Presence, own_address
+from service.events.registry import HOST_SERVICE
 from service.ledger.principal import Principal
 from service.ledger.together import LANES
 from service.limits.bucket import Limit
@@ -31,11 +34,13 @@ from service.telemetry.facade import Telemetry
 class Application:
     """The WSGI application of one process, with what it owns.
 
-    `open` before the first request, `drain` when it is to stop, `close` after the last.
+    `open` before the first request, `announce` when it is served, `drain` when it is to stop, `close` after the last.
     """
 
     def __init__(self, config: Config) -> None:
+        self._config = config
         self._draining = False
+        self._presence: Presence | None = None
         self._seals = config.seal_interval_s > 0
         self._tasks = Tasks(background())
         self.telemetry = Telemetry(log_level=config.log_level, metrics=config.metrics == "on")
@@ -94,14 +99,28 @@ class Application:
         self._tasks.spawn("metrics", self.telemetry.metrics.run)
         return self
 
+    def announce(self, bound: object) -> None:
+        """Be in the registry as an instance of `ledgerd` from now on, until `drain`.
+
+        `bound` is what the socket is bound to on which this process serves: the address, unless a setting names another.
+        """
+        address = own_address(self._config.advertise, bound)
+        if address is not None and self._presence is None:
+            self._presence = Presence(
+                self.resources.services, service=HOST_SERVICE, address=address, metadata={"version": __version__}
+            )
+            self._tasks.spawn("presence", self._presence.run)
+
     def check(self, timeout_s: float) -> None:
         """What /readyz asks: raises Unavailable with the reason while this process cannot serve."""
         with with_timeout(background(), timeout_s) as ctx:
             self.resources.health.check(ctx)
 
     def drain(self) -> None:
-        """Say at /readyz that this process is to stop; requests are answered as before."""
+        """Say at /readyz and in the registry that this process is to stop; requests are answered as before."""
         self._draining = True
+        if self._presence is not None:
+            self._presence.leave()
 
     def close(self, timeout_s: float) -> list[str]:
         """Post what waits, join the tasks, close all connections; returns what did not end within `timeout_s` in all."""

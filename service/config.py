@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from service.errors import ConfigurationError
+from service.events.address import ADDRESS_SHAPE, is_address
 from service.limits.bucket import burst_of
 from service.networks import is_network
 from service.settings import Reader, is_origin, is_postgres_url, is_proxy, mask_password
@@ -31,6 +32,7 @@ class Config:
     replica_urls: tuple[str, ...] = ()
     data_dir: Path = Path("var")
     bind: str = "127.0.0.1:8080"
+    advertise: str = ""
     grpc_bind: str | None = None
     grpc_threads: int = 64
     grpc_streams: int = 32
@@ -88,6 +90,7 @@ class Config:
             data_dir=data_dir,
             run_dir=reader.run_dir(data_dir),
             bind=reader.text("LEDGERD_BIND", cls.bind),
+            advertise=reader.text("LEDGERD_ADVERTISE", cls.advertise),
             grpc_bind=reader.text("LEDGERD_GRPC_BIND", "") or None,
             grpc_threads=reader.integer("LEDGERD_GRPC_THREADS", cls.grpc_threads, 1, 1000),
             grpc_streams=reader.integer("LEDGERD_GRPC_STREAMS", cls.grpc_streams, 1, 1000),
@@ -135,6 +138,8 @@ class Config:
             for word in words
             if not is_good(word)
         ]
+        if self.advertise not in ("", "off") and not is_address(self.advertise):
+            found.append(f"LEDGERD_ADVERTISE={self.advertise!r}: expected {ADDRESS_SHAPE}, or off")
         for name, bind, example in (("BIND", self.bind, "8080"), ("GRPC_BIND", self.grpc_bind or "localhost:0", "8081")):
             host, _, port = bind.rpartition(":")
             if not host or not port.isdecimal() or not 0 <= int(port) <= 65535:

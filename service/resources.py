@@ -29,6 +29,7 @@ from service.audit.seal import Seals
 from service.audit.sealing import Sealing
 from service.config import Config
 from service.database import Database
+from service.events.discovery import Discovery
 from service.events.registry import Registry
 from service.events.subscriptions import Webhooks
 from service.events.targets import Addresses
@@ -107,8 +108,10 @@ class Resources:
         seals = SealRepository(pool, reader, queries)
         self.sealing = Sealing(seals, interval_s=config.seal_interval_s)
         self.events = EventRepository(pool, queries)
+        self.services = ServiceRepository(pool, queries)
+        self.registry = Registry(self.services)
+        self.discovery = Discovery(self.services)
         webhooks = Webhooks(WebhookRepository(pool, queries), self.events, Addresses(config.webhook_networks))
-        self.registry = Registry(ServiceRepository(pool, queries))
         accounts = Accounts(AccountRepository(pool, reader, queries))
         post_group = metrics.counting_group(self.posting.post_group)
         transfer_repository = TransferRepository(pool, reader, queries)

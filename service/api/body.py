@@ -25,8 +25,10 @@ def read_object(environ: WSGIEnvironment) -> dict[str, Any]:
     """
     raw = read_raw(environ)
     _check_depth(raw)
-    with telling_what_is_wrong():
+    try:
         value = _from_json(raw.decode("utf-8"))
+    except (ValueError, RecursionError) as exc:
+        raise _malformed(exc, "body") from exc
     if not isinstance(value, dict):
         raise MalformedRequest("The body is not a JSON object.")
     return value
@@ -34,15 +36,19 @@ def read_object(environ: WSGIEnvironment) -> dict[str, Any]:
 
 def read_raw(environ: WSGIEnvironment) -> bytes:
     """The bytes of the request's body, which says that it is JSON. Raises as `read_object`."""
-    media_type = environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
-    if media_type != "application/json":
+    media_type = environ.get("CONTENT_TYPE", "")
+    if media_type != "application/json" and media_type.partition(";")[0].strip().lower() != "application/json":
         raise UnsupportedMediaType("Send JSON, and say so: `Content-Type: application/json`.")
     length = environ.get("CONTENT_LENGTH")
-    with telling_of_chunks():
+    try:
         raw: bytes = environ["wsgi.input"].read(int(length)) if length else _read_chunks(environ)
+    except LedgerdError:
+        raise
+    except Exception as exc:
+        raise _cut_off() from exc
     if length and len(raw) < int(length):
         raise MalformedRequest("The body ends before its Content-Length: it was cut off.")
-    if not raw.strip():
+    if not raw or raw.isspace():
         raise MalformedRequest("The body is empty; expected a JSON object.")
     return raw
 
@@ -55,7 +61,7 @@ def telling_of_chunks() -> Iterator[None]:
     except LedgerdError:
         raise
     except Exception as exc:
-        raise MalformedRequest("The body cannot be read: its chunks are malformed, or it was cut off.") from exc
+        raise _cut_off() from exc
 
 
 @contextmanager
@@ -63,12 +69,20 @@ def telling_what_is_wrong(what: str = "body") -> Iterator[None]:
     """Raise MalformedRequest for what is no UTF-8, or no JSON."""
     try:
         yield
-    except UnicodeDecodeError as exc:
-        raise MalformedRequest(f"The {what} is not UTF-8: byte {exc.start}.") from exc
-    except RecursionError as exc:
-        raise MalformedRequest(f"The {what} is nested more than {DEEPEST} levels deep.") from exc
-    except ValueError as exc:
-        raise MalformedRequest(f"The {what} is not JSON: {_reason(exc)}.") from exc
+    except (ValueError, RecursionError) as exc:
+        raise _malformed(exc, what) from exc
+
+
+def _cut_off() -> MalformedRequest:
+    return MalformedRequest("The body cannot be read: its chunks are malformed, or it was cut off.")
+
+
+def _malformed(error: ValueError | RecursionError, what: str) -> MalformedRequest:
+    if isinstance(error, UnicodeDecodeError):
+        return MalformedRequest(f"The {what} is not UTF-8: byte {error.start}.")
+    if isinstance(error, RecursionError):
+        return MalformedRequest(f"The {what} is nested more than {DEEPEST} levels deep.")
+    return MalformedRequest(f"The {what} is not JSON: {_reason(error)}.")
 
 
 def _reason(error: ValueError) -> str:

@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 from urllib.parse import parse_qs
 from wsgiref.types import StartResponse, WSGIEnvironment
 
+import orjson
+
 from service.api.cursors import Cursors
 from service.concurrency.context import Context
 from service.errors import FieldError, InvalidInput, NotFound
@@ -75,8 +77,11 @@ def read_id(text: str) -> int | None:
 
 
 def to_json(content: Mapping[str, Any]) -> bytes:
-    """As every answer has it."""
-    return _encode(content).encode()
+    """As every answer has it. Whole numbers of more than 64 bits are beyond orjson, and no answer needs to have one."""
+    try:
+        return orjson.dumps(content)
+    except orjson.JSONEncodeError:
+        return _encode(content).encode()
 
 
 class Answer:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from marshmallow import ValidationError
 from marshmallow.fields import Field, List
 
-from service.events.address import ADDRESS, ADDRESS_SHAPE, LONGEST_ADDRESS
+from service.events.address import ADDRESS, ADDRESS_SHAPE, LONGEST_ADDRESS, is_address
 from service.events.targets import MOST_URL, URL, what_is_wrong
 from service.ledger.ledgers import LEDGER_NAME, LEDGER_NAME_SHAPE
 from service.ledger.money import ASSET, GREATEST_AMOUNT
@@ -143,7 +143,7 @@ class Address(Text):
         super().__init__(1, LONGEST_ADDRESS, pattern=whole(ADDRESS), **options)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
-        if isinstance(value, str) and len(value) <= LONGEST_ADDRESS and ADDRESS.fullmatch(value):
+        if isinstance(value, str) and is_address(value):
             return value
         raise ValidationError(f"expected {ADDRESS_SHAPE}, of at most {LONGEST_ADDRESS} characters")
 

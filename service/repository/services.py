@@ -18,7 +18,7 @@ MOST_SWEPT = 1000  # in a statement
 
 
 class ServiceRepository:
-    """Implements `events.registry.InstanceStore`."""
+    """Implements `events.registry.InstanceStore`, `events.presence.PresenceStore` and `events.discovery.AddressStore`."""
 
     def __init__(self, pool: Pool, queries: Queries) -> None:
         self._pool = pool
@@ -32,6 +32,7 @@ class ServiceRepository:
         self._find = queries.take("find_instance")
         self._list = queries.take("list_instances")
         self._list_services = queries.take("list_services")
+        self._addresses = queries.take("find_addresses")
 
     def register(self, ctx: Context, ledger_id: int, given: Registration, *, most: int) -> tuple[Instance, bool]:
         """Renew the instance, else make it; tells whether it was made. Raises LimitExceeded where the ledger has `most`.
@@ -84,6 +85,13 @@ class ServiceRepository:
         page = {"ledger_id": ledger_id, "after": after, "limit": limit}
         with self._pool.connection(ctx) as conn, conn.cursor(row_factory=args_row(Service)) as cursor:
             return cursor.execute(self._list_services, page).fetchall()
+
+    def find_addresses(self, ctx: Context, ledger_id: int, service: str, *, limit: int) -> Sequence[tuple[str, float]]:
+        """Each address of the service once, with the seconds that are left of the longest lease on it."""
+        where = {"ledger_id": ledger_id, "service": service, "limit": limit}
+        with self._pool.connection(ctx) as conn:
+            rows = conn.execute(self._addresses, where, prepare=True).fetchall()
+        return [(address, left_s) for address, left_s in rows]
 
     def delete_expired(self, ctx: Context) -> int:
         """Remove the rows of all ledgers that have expired; how many that were."""

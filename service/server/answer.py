@@ -68,19 +68,21 @@ class Answer:
         """The head for an answer of one piece; None where its length is not told as it is."""
         assert self._status is not None, "start was called"
         silent = self._method == "HEAD" or self._status[:3] in _WITHOUT_BODY or self._status[:1] == "1"
-        length, values, head = None, "", _status_line(self._status) + _usual_fields(self.last)
+        length, values = None, []
+        parts = [_status_line(self._status), _usual_fields(self.last)]
         for name, value in self._headers:
-            passed_on, is_length = _kind(name)
-            if passed_on:
-                head += name + ": " + value + "\r\n"
-                values += value
+            shown, is_length = _kind(name)
+            if shown:
+                parts += shown, value, "\r\n"
+                values.append(value)
                 if is_length:
                     length = value
         if silent or length != str(len(content)):
             return None
-        if _NO_TEXT.search(values) is not None:
+        if _NO_TEXT.search("".join(values)) is not None:
             raise InvalidResponseHeader("a value that no header can have")
-        return (head + "\r\n").encode("latin-1")
+        parts.append("\r\n")
+        return "".join(parts).encode("latin-1")
 
     def _send_in_pieces(self, body: Iterable[bytes]) -> None:
         for piece in body:
@@ -117,15 +119,15 @@ class _Request:
 
 
 @lru_cache(256)
-def _kind(name: str) -> tuple[bool, bool]:
-    """Whether a header is the answer's (else it is of the connection), and whether it is the length.
+def _kind(name: str) -> tuple[str, bool]:
+    """A header's name as it is sent, empty where it is of the connection and not the answer's; and whether it is the length.
 
     Raises InvalidResponseHeader for a name that none can have.
     """
     if _NAME.fullmatch(name) is None:
         raise InvalidResponseHeader("a name that no header can have")
     lower = name.lower()
-    return lower not in hop_headers, lower == "content-length"
+    return "" if lower in hop_headers else name + ": ", lower == "content-length"
 
 
 @lru_cache(256)

@@ -132,6 +132,7 @@ class LedgerWorker(RequestLoop):
         self._report("up")
         for server in servers:
             server.start()
+        self.application.announce(self.sockets[0].getsockname())
         signals = self.PIPE[0]  # each signal puts a byte into it
         while self.alive:
             if select([signals], [], [], BEAT_S)[0]:

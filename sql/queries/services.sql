@@ -66,3 +66,10 @@ FROM service_instances
 WHERE ledger_id IN (0, %(ledger_id)s) AND expires_at > clock_timestamp()
 GROUP BY service HAVING min(number) > %(after)s
 ORDER BY first LIMIT %(limit)s;
+
+-- name: find_addresses
+-- Each once, with what is left of the longest lease on it; a renewal does not change the order.
+SELECT address, extract(epoch FROM max(expires_at) - clock_timestamp())::float8
+FROM service_instances
+WHERE ledger_id = %(ledger_id)s AND service = %(service)s AND expires_at > clock_timestamp()
+GROUP BY address ORDER BY min(number) LIMIT %(limit)s;

@@ -34,6 +34,7 @@ def test_nothing_set_is_a_good_configuration() -> None:
         ("LEDGERD_RATE_LIMIT", "0"), ("LEDGERD_RATE_LIMIT", "1000001"), ("LEDGERD_RATE_LIMIT", "1e3"),
         ("LEDGERD_RATE_BURST", "0"), ("LEDGERD_RATE_BURST", "1.5"), ("LEDGERD_ADDRESS_RATE_LIMIT", "x"),
         ("LEDGERD_ADDRESS_RATE_BURST", "-1"), ("LEDGERD_USER_CACHE", "-1"), ("LEDGERD_USER_CACHE_TTL_S", "0"),
+        ("LEDGERD_ADVERTISE", "10.0.0.5"), ("LEDGERD_ADVERTISE", "ftp://h"),
         ("LEDGERD_WEBHOOK_NETWORKS", "10.0.0.1/8"), ("LEDGERD_WEBHOOK_NETWORKS", "10.0.0.0/8 intern"),
         ("LEDGERD_SEAL_INTERVAL_S", "-1"), ("LEDGERD_SEAL_INTERVAL_S", "never"),
     ],
