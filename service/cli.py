@@ -89,6 +89,13 @@ def _check(options: argparse.Namespace) -> int:
     return check(os.environ, say, as_json=options.json)
 
 
+def _dispatcher(_options: argparse.Namespace) -> int:
+    from service.commands.dispatcher import run_dispatcher
+    from service.config import Config
+
+    return run_dispatcher(Config.from_env(os.environ), os.environ, say)
+
+
 def _openapi(_options: argparse.Namespace) -> int:
     from service.api.openapi import document
     from service.config import Config
@@ -124,6 +131,14 @@ def _parser(alone: str) -> argparse.ArgumentParser:
         _web,
         "Run the web server alone in the foreground, on DATABASE_URL. It serves once `ledgerd migrate` has been run. It takes"
         " a socket of systemd (LISTEN_FDS), else it listens on LEDGERD_BIND; it tells systemd its state (Type=notify).",
+    )
+    add_command(
+        commands,
+        "dispatcher",
+        _dispatcher,
+        "Deliver webhooks in the foreground, on DATABASE_URL. Several may run, also on several hosts: each webhook is one's"
+        " alone, and others take over what one that ends had. It tells systemd its state (Type=notify). SIGTERM and SIGINT let"
+        " attempts under way finish.",
     )
     add_command(
         commands, "migrate", _migrate, "Bring the database up to date; safe to repeat, and for several processes at once."

@@ -129,9 +129,10 @@ class Dispatcher:
         self._advance_at = self._look_at = self._renew_at = self._write_at = self._prune_at = 0.0
         self._complained = False
         self.told = Told()
+        self.turns = 0  # grows for as long as it does not hang
 
     def run(self, ctx: Context) -> None:
-        """Dispatch until `ctx` ends; then let the attempts under way end, write what became of them, and release the leases."""
+        """Dispatch until `ctx` ends; then let the attempts under way end, write what they came to, and release the leases."""
         self._held, self._busy, self._results = {}, 0, Channel(self._pace.workers)  # after a fault it begins anew
         self._look_at = 0.0
         with with_cancel(background(self._clock)) as work:
@@ -146,6 +147,7 @@ class Dispatcher:
 
     def _turn(self, ctx: Context, pool: WorkerPool) -> None:
         goes_on = False
+        self.turns += 1
         try:
             with with_timeout(ctx, ROUND_TIMEOUT_S) as bounded:
                 self._keep_leases(bounded)

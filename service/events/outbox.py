@@ -8,6 +8,7 @@ No I/O, no lock: it belongs to the one task that dispatches. Guarantees:
   more often than it may be and once more for each kill.
 - `cursor`, of what is to be written, is below every event that is neither delivered nor written down in a row of its own. So
   a dispatcher that takes over skips none, and sends again what has been delivered above the cursor.
+- Rows that were found above the cursor wait until the log has been read up to them: an earlier event may be among what is read.
 - What is delivered at the first attempt is never written down. What is stuck behind a failed event is, or the cursor would
   stand, and all that is delivered meanwhile be sent again after a crash.
 """
@@ -74,6 +75,7 @@ class Outbox:
     _entries: dict[int, Entry] = field(default_factory=dict)
     _queues: dict[int, list[int]] = field(default_factory=dict)  # of each account: its events, in order
     _ready: list[tuple[float, int]] = field(default_factory=list)  # a heap; may hold what is not ready any more
+    _ahead: list[int] = field(default_factory=list)  # a heap: rows above read_to, before which there may be others
     _delivered: set[int] = field(default_factory=set)
     _written_cursor: int = 0
     fresh: int = 0  # how many have no row
@@ -87,8 +89,9 @@ class Outbox:
         return len(self._entries)
 
     def room(self, most_fresh: int | None = None) -> int:
-        """How many more events may be read."""
-        return max(min((most_fresh or self.most_fresh) - self.fresh, self.most - len(self._entries)), 0)
+        """How many more events may be read. After a takeover what lies before known rows is read whatever their number."""
+        most = self.most + len(self._entries) if self._ahead else self.most
+        return max(min((most_fresh or self.most_fresh) - self.fresh, most - len(self._entries)), 0)
 
     def add(self, event: Event, now: float = 0.0) -> None:
         """The next event of the log that is wanted, read `now`. Unless it is known already."""
@@ -101,14 +104,21 @@ class Outbox:
 
     def read_past(self, event_id: int) -> None:
         """Of the events up to `event_id`, all that are wanted have been added."""
-        if event_id > self.read_to:
-            self.read_to, self._changed = event_id, True
+        if event_id <= self.read_to:
+            return
+        self.read_to, self._changed = event_id, True
+        while self._ahead and self._ahead[0] <= event_id:
+            entry = self._entries.get(heappop(self._ahead))
+            if entry is not None and self._is_first(entry):
+                self._make_ready(entry)
 
     def load(self, entries: Iterable[Entry]) -> None:
         """Rows of the database that are waiting; those that are here already stay as they are."""
         for entry in entries:
             if entry.event_id not in self._entries and entry.event_id not in self._delivered:
                 entry.written = True
+                if entry.event_id > self.read_to:
+                    heappush(self._ahead, entry.event_id)
                 self._enqueue(entry)
 
     def attempts_of(self, event_id: int) -> int:
@@ -269,7 +279,8 @@ class Outbox:
                 self._make_ready(follower)
 
     def _is_first(self, entry: Entry) -> bool:
-        return all(self._queues[account_id][0] == entry.event_id for account_id in entry.account_ids)
+        """Whether no earlier event about one of its accounts is outstanding, or may yet be read."""
+        return entry.event_id <= self.read_to and all(self._queues[account_id][0] == entry.event_id for account_id in entry.account_ids)
 
     def _make_ready(self, entry: Entry) -> None:
         heappush(self._ready, (entry.due, entry.event_id))
