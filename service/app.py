@@ -99,15 +99,16 @@ class Application:
         self._tasks.spawn("metrics", self.telemetry.metrics.run)
         return self
 
-    def announce(self, bound: object) -> None:
-        """Be in the registry as an instance of `ledgerd` from now on, until `drain`.
+    def announce(self, bound: object, *, service: str = HOST_SERVICE, advertise: str | None = None) -> None:
+        """Be in the registry as an instance of `service` from now on, until `drain`.
 
-        `bound` is what the socket is bound to on which this process serves: the address, unless a setting names another.
+        `bound` is what the socket is bound to on which this process serves: the address, unless `advertise` names another,
+        which is LEDGERD_ADVERTISE where nothing is given.
         """
-        address = own_address(self._config.advertise, bound)
+        address = own_address(self._config.advertise if advertise is None else advertise, bound)
         if address is not None and self._presence is None:
             self._presence = Presence(
-                self.resources.services, service=HOST_SERVICE, address=address, metadata={"version": __version__}
+                self.resources.services, service=service, address=address, metadata={"version": __version__}
             )
             self._tasks.spawn("presence", self._presence.run)
 

@@ -11,6 +11,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from service import __version__
 from service.commands.command import add_command, say
@@ -119,6 +120,36 @@ def _parser(alone: str) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"ledgerd {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
+    _add_servers(commands)
+    examining = add_command(
+        commands,
+        "check",
+        _check,
+        "Print the effective configuration, secrets masked, then examine it, the database and the host: each thing is ok, a"
+        " warning or a problem, with what to do. Nothing is started or changed. Status 1 where there is a problem.",
+    )
+    add_command(
+        commands, "openapi", _openapi, "Print the HTTP API as an OpenAPI 3.1 document, without a server or a database."
+    )
+    examining.add_argument("--json", action="store_true", help="print JSON")
+    add_digest_command(commands)
+    if alone != "digest":
+        from service.commands.exports import add_export_command
+        from service.commands.imports import add_import_command
+        from service.commands.keys import add_key_commands
+        from service.commands.ledgers import add_ledger_commands
+        from service.commands.verify import add_verify_command
+
+        add_key_commands(commands)
+        add_ledger_commands(commands)
+        add_import_command(commands)
+        add_export_command(commands)
+        add_verify_command(commands)
+    return parser
+
+
+def _add_servers(commands: Any) -> None:
+    """Those that run until they are told to stop, and what prepares the database for them."""
     add_command(
         commands,
         "serve",
@@ -157,28 +188,3 @@ def _parser(alone: str) -> argparse.ArgumentParser:
         "Serve the same ledger over gRPC on LEDGERD_GRPC_BIND (127.0.0.1:8081), on the DATABASE_URL of the environment. Needs"
         " the extra `grpc`. SIGTERM and SIGINT let calls in flight finish.",
     )
-    examining = add_command(
-        commands,
-        "check",
-        _check,
-        "Print the effective configuration, secrets masked, then examine it, the database and the host: each thing is ok, a"
-        " warning or a problem, with what to do. Nothing is started or changed. Status 1 where there is a problem.",
-    )
-    add_command(
-        commands, "openapi", _openapi, "Print the HTTP API as an OpenAPI 3.1 document, without a server or a database."
-    )
-    examining.add_argument("--json", action="store_true", help="print JSON")
-    add_digest_command(commands)
-    if alone != "digest":
-        from service.commands.exports import add_export_command
-        from service.commands.imports import add_import_command
-        from service.commands.keys import add_key_commands
-        from service.commands.ledgers import add_ledger_commands
-        from service.commands.verify import add_verify_command
-
-        add_key_commands(commands)
-        add_ledger_commands(commands)
-        add_import_command(commands)
-        add_export_command(commands)
-        add_verify_command(commands)
-    return parser

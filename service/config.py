@@ -35,6 +35,8 @@ class Config:
     bind: str = "127.0.0.1:8080"
     advertise: str = ""
     grpc_bind: str | None = None
+    grpc_metrics_bind: str | None = None
+    grpc_advertise: str = ""
     grpc_threads: int = 64
     grpc_streams: int = 32
     workers: int = 1
@@ -65,6 +67,7 @@ class Config:
     metrics: str = "on"
     metrics_from: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
     dispatcher: str = "on"
+    dispatcher_metrics_bind: str | None = None
     webhook_networks: tuple[str, ...] = ()
     webhook_timeout_s: float = 10.0
     webhook_attempts: int = 25
@@ -102,6 +105,8 @@ class Config:
             bind=reader.text("LEDGERD_BIND", cls.bind),
             advertise=reader.text("LEDGERD_ADVERTISE", cls.advertise),
             grpc_bind=reader.text("LEDGERD_GRPC_BIND", "") or None,
+            grpc_metrics_bind=reader.text("LEDGERD_GRPC_METRICS_BIND", "") or None,
+            grpc_advertise=reader.text("LEDGERD_GRPC_ADVERTISE", cls.grpc_advertise),
             grpc_threads=reader.integer("LEDGERD_GRPC_THREADS", cls.grpc_threads, 1, 1000),
             grpc_streams=reader.integer("LEDGERD_GRPC_STREAMS", cls.grpc_streams, 1, 1000),
             workers=reader.integer("LEDGERD_WORKERS", len(os.sched_getaffinity(0)), 1, 256),
@@ -148,12 +153,17 @@ class Config:
             for word in words
             if not is_good(word)
         ]
-        if self.advertise not in ("", "off") and not is_address(self.advertise):
-            found.append(f"LEDGERD_ADVERTISE={self.advertise!r}: expected {ADDRESS_SHAPE}, or off")
-        for name, bind, example in (("BIND", self.bind, "8080"), ("GRPC_BIND", self.grpc_bind or "localhost:0", "8081")):
-            host, _, port = bind.rpartition(":")
+        for name, address in (("ADVERTISE", self.advertise), ("GRPC_ADVERTISE", self.grpc_advertise)):
+            if address not in ("", "off") and not is_address(address):
+                found.append(f"LEDGERD_{name}={address!r}: expected {ADDRESS_SHAPE}, or off")
+        binds = (
+            ("BIND", self.bind), ("GRPC_BIND", self.grpc_bind), ("GRPC_METRICS_BIND", self.grpc_metrics_bind),
+            ("DISPATCHER_METRICS_BIND", self.dispatcher_metrics_bind),
+        )
+        for number, (name, bind) in enumerate(binds):
+            host, _, port = (bind or "localhost:0").rpartition(":")
             if not host or not port.isdecimal() or not 0 <= int(port) <= 65535:
-                found.append(f"LEDGERD_{name}={bind!r}: expected HOST:PORT, such as 127.0.0.1:{example}")
+                found.append(f"LEDGERD_{name}={bind!r}: expected HOST:PORT, such as 127.0.0.1:{8080 + number}")
         for name, word, words in (
             ("LOG_LEVEL", self.log_level, LOG_LEVELS), ("METRICS", self.metrics, ("on", "off")),
             ("DISPATCHER", self.dispatcher, ("on", "off")),
@@ -173,8 +183,8 @@ class Config:
 
     @property
     def connections(self) -> int:
-        """How many database connections all workers may hold together: each its pool, and one that listens."""
-        return self.workers * (self.db_max_open + 1)
+        """How many database connections all workers may hold together, and gRPC: each its pool, and one that listens."""
+        return (self.workers + (self.grpc_bind is not None)) * (self.db_max_open + 1)
 
     def shown(self) -> dict[str, object]:
         """The settings under their names, with secrets masked: fit for a screen or a log."""
@@ -196,6 +206,7 @@ def _read_webhooks(reader: Reader) -> dict[str, Any]:
     """The settings of the dispatcher."""
     return {
         "dispatcher": reader.text("LEDGERD_DISPATCHER", Config.dispatcher).lower(),
+        "dispatcher_metrics_bind": reader.text("LEDGERD_DISPATCHER_METRICS_BIND", "") or None,
         "webhook_networks": tuple(reader.text("LEDGERD_WEBHOOK_NETWORKS", "").split()),
         "webhook_timeout_s": reader.seconds("LEDGERD_WEBHOOK_TIMEOUT_S", Config.webhook_timeout_s),
         "webhook_attempts": reader.integer("LEDGERD_WEBHOOK_ATTEMPTS", Config.webhook_attempts, 1, 1000),

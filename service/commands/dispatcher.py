@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from contextlib import contextmanager
 from types import FrameType
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from service.api.calls import to_json
+from service.api.metrics import TEXT_FORMAT
 from service.api.representation import show_event
 from service.concurrency.clock import SYSTEM_CLOCK
 from service.concurrency.context import background
@@ -23,7 +25,8 @@ from service.errors import ConfigurationError
 from service.events.attempt import Attempts
 from service.events.delivery import Sender
 from service.events.discovery import Discovery
-from service.events.dispatcher import Dispatcher, Pace
+from service.events.dispatcher import Dispatcher
+from service.events.held import Pace
 from service.events.lookup import Lookups
 from service.events.targets import Addresses
 from service.repository.dispatching import DispatchRepository
@@ -32,7 +35,10 @@ from service.repository.pool import Pool
 from service.repository.queries import Queries, sql_folder
 from service.repository.services import ServiceRepository
 from service.server.notify import Notifier
+from service.server.probes import Probes
 from service.telemetry.logging import configure_logging
+from service.telemetry.readers import Readers
+from service.telemetry.webhooks import WebhookMetrics
 
 log = logging.getLogger("ledgerd.dispatcher")
 
@@ -53,6 +59,8 @@ def run_dispatcher(config: Config, env: MutableMapping[str, str], say: Callable[
     tasks = Tasks(background())
     with _opened(config, config.database_url) as dispatcher:
         tasks.spawn("dispatcher", dispatcher.run)
+        if config.dispatcher_metrics_bind is not None:
+            tasks.spawn("probes", Probes(_probed(config, dispatcher), config.dispatcher_metrics_bind).run)
         say("webhooks are delivered")
         systemd.send(READY=1)
         turns = -1
@@ -104,6 +112,22 @@ def make_dispatcher(config: Config, pool: Pool, queries: Queries, lookups: Looku
         store=DispatchRepository(pool, queries), events=events, attempts=attempts, pace=pace,
         drain_s=config.shutdown_timeout_s,
     )
+
+
+def _probed(config: Config, dispatcher: Dispatcher) -> WSGIApplication:
+    """/metrics, for those who may read them; any other path of `Probes` is answered 200."""
+    metrics, may_read = WebhookMetrics(dispatcher.told), Readers(config.metrics_from).include
+    dispatcher.on_attempt = metrics.attempted
+
+    def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if not may_read(environ["REMOTE_ADDR"]):
+            start_response("404 Not Found", [("Content-Length", "0")])
+            return []
+        body = metrics.render() if environ["PATH_INFO"] == "/metrics" else b"ok\n"
+        start_response("200 OK", [("Content-Type", TEXT_FORMAT), ("Content-Length", str(len(body)))])
+        return [body]
+
+    return answer
 
 
 def _stop(tasks: Tasks, signals: _Signals, timeout_s: float) -> list[str]:

@@ -14,8 +14,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from random import random
+from dataclasses import dataclass
 
 from service.concurrency.channel import Channel
 from service.concurrency.clock import SYSTEM_CLOCK, Clock
@@ -23,9 +22,10 @@ from service.concurrency.context import Context, background, with_cancel, with_t
 from service.concurrency.pool import WorkerPool
 from service.errors import LedgerdError
 from service.events.attempt import Attempted, Attempts, Receiver
-from service.events.dispatching import Claimed, DispatchStore, Key, Lease, Written
+from service.events.dispatching import DispatchStore, Key, Lease, Written
 from service.events.event import Event
 from service.events.gates import Gate, Gates
+from service.events.held import Held, Pace, Told, fill
 from service.events.log import EventStore
 from service.events.outbox import Entry, Outbox
 
@@ -48,55 +48,6 @@ ROUND_TIMEOUT_S = 20.0
 PAUSE_S = 0.5  # while the database cannot be asked
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
-    """How attempts are made. Times in seconds; `base_s` and `cap_s` are those of the backoff."""
-
-    timeout_s: float = 10.0
-    base_s: float = 5.0
-    cap_s: float = 21_600.0
-    attempts: int = 25
-    lease_s: float = 15.0
-    workers: int = 32
-    each_target: int = 8
-    open_s: float = 30.0
-
-    def wait_s(self, attempts: int) -> float | None:
-        """How long to wait after so many failures: anything up to a ceiling that doubles (full jitter); None: give up."""
-        if attempts >= self.attempts:
-            return None
-        ceiling = min(self.cap_s, self.base_s * 2.0 ** min(attempts - 1, 60))
-        return ceiling * random()  # noqa: S311  # nosec B311  # spread, not secrecy
-
-
-@dataclass(slots=True)
-class Held:
-    """A webhook that this dispatcher has. `until`: its lease, on the clock here. `leaving`: no attempt begins any more."""
-
-    lease: Lease
-    claimed: Claimed
-    receiver: Receiver
-    outbox: Outbox
-    gate: Gate
-    until: float
-    leaving: bool = False
-    gone: bool = False
-
-
-@dataclass(slots=True)
-class Told:
-    """For whoever counts: what has happened, since the beginning and now."""
-
-    delivered: int = 0
-    failed: int = 0
-    dead: int = 0
-    webhooks: int = 0
-    outstanding: int = 0
-    in_flight: int = 0
-    breakers: dict[str, int] = field(default_factory=dict)
-    oldest_s: float = 0.0  # for how long the event that has waited longest has been here
-
-
 @dataclass(frozen=True, slots=True)
 class _Result:
     """What a worker hands back."""
@@ -112,14 +63,13 @@ class Dispatcher:
 
     def __init__(
         self, *, store: DispatchStore, events: EventStore, attempts: Attempts, pace: Pace, clock: Clock = SYSTEM_CLOCK,
-        on_attempt: Callable[[Attempted], None] = lambda _: None, drain_s: float = 15.0,
+        drain_s: float = 15.0,
     ) -> None:
         self._store = store
         self._events = events
         self._attempts = attempts
         self._pace = pace
         self._clock = clock
-        self._on_attempt = on_attempt
         self._drain_s = drain_s
         self._gates = Gates(workers=pace.workers, most_each=pace.each_target, open_s=pace.open_s, clock=clock)
         self._held: dict[Key, Held] = {}
@@ -129,6 +79,7 @@ class Dispatcher:
         self._advance_at = self._look_at = self._renew_at = self._write_at = self._prune_at = 0.0
         self._complained = False
         self.told = Told()
+        self.on_attempt: Callable[[Attempted], None] = lambda _: None
         self.turns = 0  # grows for as long as it does not hang
 
     def run(self, ctx: Context) -> None:
@@ -274,7 +225,7 @@ class Dispatcher:
                     ctx, ledger_id, after=outbox.read_to, until=self._settled, limit=PAGE
                 )
             page = pages[where]
-            taken = _fill(held, page, room, now)
+            taken = fill(held, page, room, now)
             room_in_all -= taken
             if taken < room and len(page) < PAGE:
                 outbox.read_past(self._settled)
@@ -353,11 +304,13 @@ class Dispatcher:
                 "webhook %d: attempt %d at event %d failed: %s", held.lease.webhook_id, attempts, attempted.event_id,
                 attempted.problem,
             )
-        self._on_attempt(attempted)
+        self.on_attempt(attempted)
 
     def _pause(self) -> float:
         """How long to wait for results: until something is due, or read or written again."""
         now = self._clock.now()
+        if not self._held:
+            return max(self._look_at - now, 0.001)
         dues = [due for held in self._held.values() if (due := held.outbox.next_due()) is not None and due > now]
         return max(min([now + POLL_S, *dues]) - now, 0.001)
 
@@ -387,17 +340,3 @@ class Dispatcher:
         elif error is None and self._complained:
             log.info("webhooks are delivered again")
         self._complained = error is not None
-
-
-def _fill(held: Held, page: Sequence[Event], room: int, now: float) -> int:
-    """Add what is wanted of a page while there is room; how many were."""
-    taken = 0
-    for event in page:
-        if not held.claimed.filter.wants(event):
-            held.outbox.read_past(event.id)
-        elif taken < room:
-            held.outbox.add(event, now)
-            taken += 1
-        else:
-            break
-    return taken

@@ -8,7 +8,7 @@ No I/O, no lock: it belongs to the one task that dispatches. Guarantees:
   more often than it may be and once more for each kill.
 - `cursor`, of what is to be written, is below every event that is neither delivered nor written down in a row of its own. So
   a dispatcher that takes over skips none, and sends again what has been delivered above the cursor.
-- Rows that were found above the cursor wait until the log has been read up to them: an earlier event may be among what is read.
+- Rows that were found above the cursor wait until the log has been read up to them: earlier events may be among what is read.
 - What is delivered at the first attempt is never written down. What is stuck behind a failed event is, or the cursor would
   stand, and all that is delivered meanwhile be sent again after a crash.
 """
@@ -280,7 +280,9 @@ class Outbox:
 
     def _is_first(self, entry: Entry) -> bool:
         """Whether no earlier event about one of its accounts is outstanding, or may yet be read."""
-        return entry.event_id <= self.read_to and all(self._queues[account_id][0] == entry.event_id for account_id in entry.account_ids)
+        if entry.event_id > self.read_to:
+            return False
+        return all(self._queues[account_id][0] == entry.event_id for account_id in entry.account_ids)
 
     def _make_ready(self, entry: Entry) -> None:
         heappush(self._ready, (entry.due, entry.event_id))

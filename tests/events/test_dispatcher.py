@@ -1,4 +1,4 @@
-"""The dispatcher on a real database and with real receivers: what arrives, in what order, and what becomes of what does not."""
+"""The dispatcher on a real database, with real receivers: what arrives, in what order, and what becomes of what does not."""
 
 from __future__ import annotations
 
@@ -320,7 +320,10 @@ def test_who_comes_late_changes_nothing(api: ApiClient, database_url: str) -> No
         assert store.claim(CTX, lease_s=60, limit=10) == []
         conn.execute("UPDATE webhooks SET lease_until = now() - interval '1 second'")
         (new,) = store.claim(CTX, lease_s=60, limit=10)
-        rows = [Row(7, "transfer.posted", (1, 2), 1, 5.0, True, "status 500"), Row(8, "transfer.posted", (1, 2), 9, None, True, "x")]
+        rows = [
+            Row(7, "transfer.posted", (1, 2), 1, 5.0, True, "status 500"),
+            Row(8, "transfer.posted", (1, 2), 9, None, True, "x"),
+        ]
         late = Written(old, Progress(100, [], rows), gone=True)
         assert store.write(CTX, [late]) == set()
         assert store.look(CTX, [old], renew_for_s=60) == {}

@@ -1,4 +1,4 @@
-"""The outbox against a plain account of what was sent: whatever fails and whenever it is killed, nothing is skipped or early."""
+"""The outbox against a plain account of what was sent: whatever fails, whenever it is killed, nothing is skipped or early."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def event(number: int, *accounts: int) -> Event:
     at = datetime(2026, 1, 1, tzinfo=UTC)
     if len(accounts) == 1:
         return Event(1, AccountChange(number, accounts[0], None, "USD/2", "open", 0, None, {}, 1, at, False))
-    values = {name: None for name in Transfer.__dataclass_fields__}
+    values = dict.fromkeys(Transfer.__dataclass_fields__)
     known = {
         "id": number, "from_account_id": accounts[0], "to_account_id": accounts[1], "amount": 1, "asset": "USD/2",
         "kind": "transfer", "metadata": {}, "created_at": at,
@@ -199,7 +199,8 @@ def test_one_failing_account_holds_up_nobody_else() -> None:
     outbox.add(event(3, 8))  # behind 2
     outbox.add(event(4, 9))
     free = outbox.take_ready(0.0)
-    assert free is not None and free.event_id == 4
+    assert free is not None
+    assert free.event_id == 4
     assert outbox.take_ready(0.0) is None
     outbox.delivered(4)
     progress = outbox.progress(0.0)
@@ -209,10 +210,12 @@ def test_one_failing_account_holds_up_nobody_else() -> None:
     outbox.wrote(progress)
     assert outbox.take_ready(59.0) is None
     again = outbox.take_ready(60.0)
-    assert again is not None and again.event_id == 1
+    assert again is not None
+    assert again.event_id == 1
     outbox.delivered(1)
     second = outbox.take_ready(60.0)
-    assert second is not None and second.event_id == 2
+    assert second is not None
+    assert second.event_id == 2
 
 
 def test_a_failure_is_not_repeated_before_it_is_written() -> None:
@@ -237,10 +240,12 @@ def test_an_event_that_is_given_up_blocks_until_that_is_written() -> None:
     outbox.failed(1, "status 500", now=0.0, wait_s=None)
     assert outbox.take_ready(0.0) is None
     progress = outbox.progress(0.0)
-    assert progress is not None and progress.rows[0].wait_s is None
+    assert progress is not None
+    assert progress.rows[0].wait_s is None
     assert outbox.wrote(progress) == [1]
     following = outbox.take_ready(0.0)
-    assert following is not None and following.event_id == 2
+    assert following is not None
+    assert following.event_id == 2
 
 
 def test_it_holds_no_more_than_it_may() -> None:
@@ -265,9 +270,11 @@ def test_a_redelivered_event_goes_first_again() -> None:
     outbox.add(event(7, 7))
     outbox.load([Entry(2, "account.updated", (7,))])
     first = outbox.take_ready(0.0)
-    assert first is not None and first.event_id == 2
+    assert first is not None
+    assert first.event_id == 2
     assert outbox.take_ready(0.0) is None
     outbox.delivered(2)
     second = outbox.take_ready(0.0)
-    assert second is not None and second.event_id == 6
+    assert second is not None
+    assert second.event_id == 6
     assert outbox.progress(0.0) == Progress(5, [2], [])

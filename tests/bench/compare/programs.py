@@ -31,11 +31,12 @@ class BuildError(Exception):
 
 @dataclass(frozen=True)
 class Program:
-    """One that runs: its port, and what the load needs to know of it."""
+    """One that runs: its port, what the load needs to know of it, and ledgerd's workers."""
 
     name: str
     port: int
     environment: dict[str, str]
+    workers: tuple[int, ...] = ()
 
 
 def build_peer(go: str | None, folder: Path) -> tuple[Path, str]:
@@ -98,7 +99,7 @@ def ledgerd(url: str, folder: Path, count: int, **settings: str) -> Iterator[Pro
         }
         with psycopg.connect(url, autocommit=True) as conn:
             conn.execute("VACUUM ANALYZE")
-        yield Program("ledgerd", served.port, {"KEY": key, **ranges})
+        yield Program("ledgerd", served.port, {"KEY": key, **ranges}, tuple(served.workers()))
         verified = served.command("verify")
         assert verified.returncode == 0, verified.stdout + verified.stderr
 
