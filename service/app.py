@@ -88,6 +88,7 @@ class Application:
         """Begin to connect to the database, and start the background tasks."""
         self.database.open(self._tasks.spawn)
         self._tasks.spawn("posting lane", self.resources.posting.run_lane)
+        self._tasks.spawn("live events", self.resources.feed.run)
         self._tasks.spawn("expiry of holds", self.resources.expiry.run)
         self._tasks.spawn("expiry of instances", self.resources.registry.run)
         for number in range(1, LANES + 1):
@@ -118,8 +119,12 @@ class Application:
             self.resources.health.check(ctx)
 
     def drain(self) -> None:
-        """Say at /readyz and in the registry that this process is to stop; requests are answered as before."""
+        """Say at /readyz and in the registry that this process is to stop, and end the streams of events.
+
+        Requests are answered as before.
+        """
         self._draining = True
+        self.resources.feed.drain()
         if self._presence is not None:
             self._presence.leave()
 

@@ -57,6 +57,8 @@ class Config:
     export_timeout_s: float = 3600.0
     import_timeout_s: float = 3600.0
     seal_interval_s: float = 60.0
+    live_clients: int = 2000
+    live_heartbeat_s: float = 15.0
     cors_origins: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ()
     run_dir: Path = Path("var/run")
@@ -127,6 +129,8 @@ class Config:
             export_timeout_s=reader.seconds("LEDGERD_EXPORT_TIMEOUT_S", cls.export_timeout_s),
             import_timeout_s=reader.seconds("LEDGERD_IMPORT_TIMEOUT_S", cls.import_timeout_s),
             seal_interval_s=reader.seconds("LEDGERD_SEAL_INTERVAL_S", cls.seal_interval_s, or_off=True),
+            live_clients=reader.integer("LEDGERD_LIVE_CLIENTS", cls.live_clients, 1, MOST_CONNECTIONS - 96),
+            live_heartbeat_s=reader.seconds("LEDGERD_LIVE_HEARTBEAT_S", cls.live_heartbeat_s),
             cors_origins=tuple(reader.text("LEDGERD_CORS_ORIGINS", "").split()),
             trusted_proxies=tuple(reader.text("LEDGERD_TRUSTED_PROXIES", "").split()),
             rate_limit=rate,

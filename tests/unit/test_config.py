@@ -39,6 +39,7 @@ def test_nothing_set_is_a_good_configuration() -> None:
         ("LEDGERD_ADVERTISE", "10.0.0.5"), ("LEDGERD_ADVERTISE", "ftp://h"),
         ("LEDGERD_WEBHOOK_NETWORKS", "10.0.0.1/8"), ("LEDGERD_WEBHOOK_NETWORKS", "10.0.0.0/8 intern"),
         ("LEDGERD_SEAL_INTERVAL_S", "-1"), ("LEDGERD_SEAL_INTERVAL_S", "never"),
+        ("LEDGERD_LIVE_CLIENTS", "0"), ("LEDGERD_LIVE_CLIENTS", "4001"), ("LEDGERD_LIVE_HEARTBEAT_S", "0"),
     ],
 )
 def test_a_wrong_setting_is_named(name: str, value: str) -> None:
