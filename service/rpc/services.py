@@ -6,26 +6,56 @@ from collections.abc import Iterable, Mapping
 
 from service.api.routes import Route
 from service.rpc.method import Method
-from service.rpc.v1 import users_pb2
+from service.rpc.v1 import ledger_pb2 as ledger
+from service.rpc.v1 import users_pb2 as users
 
-USERS = "ledgerd.v1.UserService"
+USERS, LEDGER = "ledgerd.v1.UserService", "ledgerd.v1.LedgerService"
+STREAM_EVENTS = f"/{LEDGER}/StreamEvents"
+Routes = Mapping[tuple[str, str], Route]
+Table = Mapping[str, Method]
 
 
-def methods(routes: Iterable[Route]) -> Mapping[str, Method]:
+def methods(routes: Iterable[Route]) -> Table:
     """The unary methods by their path."""
     found = {(route.method, route.path): route for route in routes}
-    services = {USERS: _user_methods(found)}
+    services = {USERS: _users(found), LEDGER: {**_accounts(found), **_transfers(found)}}
     return {f"/{service}/{name}": method for service, table in services.items() for name, method in table.items()}
 
 
-def _user_methods(routes: Mapping[tuple[str, str], Route]) -> Mapping[str, Method]:
-    all_users, one_user = "/api/users", "/api/users/<user_id>"
+def _users(routes: Routes) -> Table:
+    every, one = "/api/users", "/api/users/<user_id>"
     return {
-        "GetUser": Method(routes["GET", one_user], users_pb2.GetUserRequest, users_pb2.User),
-        "ListUsers": Method(
-            routes["GET", all_users], users_pb2.ListUsersRequest, users_pb2.ListUsersResponse, rows="users"
+        "GetUser": Method(routes["GET", one], users.GetUserRequest, users.User),
+        "ListUsers": Method(routes["GET", every], users.ListUsersRequest, users.ListUsersResponse, rows="users"),
+        "CreateUser": Method(routes["POST", every], users.CreateUserRequest, users.User),
+        "UpdateUser": Method(routes["PUT", one], users.UpdateUserRequest, users.User),
+        "DeleteUser": Method(routes["DELETE", one], users.DeleteUserRequest, users.DeleteUserResponse),
+    }
+
+
+def _accounts(routes: Routes) -> Table:
+    every, one = "/api/accounts", "/api/accounts/<account_id>"
+    return {
+        "CreateAccount": Method(routes["POST", every], ledger.CreateAccountRequest, ledger.Account),
+        "GetAccount": Method(routes["GET", one], ledger.GetAccountRequest, ledger.Account),
+        "ListAccounts": Method(
+            routes["GET", every], ledger.ListAccountsRequest, ledger.ListAccountsResponse, rows="accounts"
         ),
-        "CreateUser": Method(routes["POST", all_users], users_pb2.CreateUserRequest, users_pb2.User),
-        "UpdateUser": Method(routes["PUT", one_user], users_pb2.UpdateUserRequest, users_pb2.User),
-        "DeleteUser": Method(routes["DELETE", one_user], users_pb2.DeleteUserRequest, users_pb2.DeleteUserResponse),
+        "UpdateAccount": Method(routes["PATCH", one], ledger.UpdateAccountRequest, ledger.Account),
+    }
+
+
+def _transfers(routes: Routes) -> Table:
+    every = "/api/transfers"
+    return {
+        "CreateTransfer": Method(routes["POST", every], ledger.CreateTransferRequest, ledger.Transfer),
+        "GetTransfer": Method(routes["GET", f"{every}/<transfer_id>"], ledger.GetTransferRequest, ledger.Transfer),
+        "ListTransfers": Method(
+            routes["GET", every], ledger.ListTransfersRequest, ledger.ListTransfersResponse, rows="transfers"
+        ),
+        "CaptureHold": Method(routes["POST", f"{every}/<hold_id>/capture"], ledger.CaptureHoldRequest, ledger.Transfer),
+        "ReleaseHold": Method(routes["POST", f"{every}/<hold_id>/release"], ledger.ReleaseHoldRequest, ledger.Transfer),
+        "ReverseTransfer": Method(
+            routes["POST", f"{every}/<transfer_id>/reverse"], ledger.ReverseTransferRequest, ledger.Transfer
+        ),
     }

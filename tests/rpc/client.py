@@ -9,10 +9,10 @@ import grpc
 from google.protobuf.json_format import MessageToDict
 from google.rpc import error_details_pb2, status_pb2
 
-from service.rpc.v1 import users_pb2, users_pb2_grpc
+from service.rpc.v1 import ledger_pb2, ledger_pb2_grpc, users_pb2, users_pb2_grpc
 
-STUBS = {"UserService": users_pb2_grpc.UserServiceStub}
-MODULES = (users_pb2,)
+STUBS = {"UserService": users_pb2_grpc.UserServiceStub, "LedgerService": ledger_pb2_grpc.LedgerServiceStub}
+MODULES = (users_pb2, ledger_pb2)
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,10 @@ class RpcClient:
     def user(self, name: str, message: Any = None, /, **options: Any) -> Outcome:
         """A call of UserService."""
         return self.call("UserService", name, {} if message is None else message, **options)
+
+    def ledger(self, name: str, message: Any = None, /, **options: Any) -> Outcome:
+        """A call of LedgerService."""
+        return self.call("LedgerService", name, {} if message is None else message, **options)
 
     def metadata(self, **given: str) -> list[tuple[str, str]]:
         """The call's metadata, the key among them."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from service.app import Application
 from service.rpc.services import methods
-from service.rpc.v1 import users_pb2
+from service.rpc.v1 import ledger_pb2, users_pb2
 
 ROOT = Path(__file__).resolve().parents[2]
 GENERATED = ROOT / "service" / "rpc" / "v1"
@@ -26,7 +26,7 @@ def test_every_method_of_the_protos_is_served(application: Application) -> None:
     served = methods(application.routes)
     declared = {
         f"/{service.full_name}/{method.name}": (method.input_type.name, method.output_type.name)
-        for module in (users_pb2,)
+        for module in (users_pb2, ledger_pb2)
         for service in module.DESCRIPTOR.services_by_name.values()
         for method in service.methods
         if not method.server_streaming
