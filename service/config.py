@@ -11,6 +11,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from service.errors import ConfigurationError
 from service.events.address import ADDRESS_SHAPE, is_address
@@ -34,6 +35,8 @@ class Config:
     bind: str = "127.0.0.1:8080"
     advertise: str = ""
     grpc_bind: str | None = None
+    grpc_metrics_bind: str | None = None
+    grpc_advertise: str = ""
     grpc_threads: int = 64
     grpc_streams: int = 32
     workers: int = 1
@@ -54,6 +57,8 @@ class Config:
     export_timeout_s: float = 3600.0
     import_timeout_s: float = 3600.0
     seal_interval_s: float = 60.0
+    live_clients: int = 2000
+    live_heartbeat_s: float = 15.0
     cors_origins: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ()
     run_dir: Path = Path("var/run")
@@ -63,7 +68,17 @@ class Config:
     address_rate_burst: int = 2000
     metrics: str = "on"
     metrics_from: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
+    dispatcher: str = "on"
+    dispatcher_metrics_bind: str | None = None
     webhook_networks: tuple[str, ...] = ()
+    webhook_timeout_s: float = 10.0
+    webhook_attempts: int = 25
+    webhook_backoff_s: float = 5.0
+    webhook_backoff_cap_s: float = 21_600.0
+    webhook_breaker_s: float = 30.0
+    webhook_lease_s: int = 15
+    webhook_workers: int = 32
+    webhook_target_workers: int = 8
     postgres_bin: Path | None = None
 
     @classmethod
@@ -92,6 +107,8 @@ class Config:
             bind=reader.text("LEDGERD_BIND", cls.bind),
             advertise=reader.text("LEDGERD_ADVERTISE", cls.advertise),
             grpc_bind=reader.text("LEDGERD_GRPC_BIND", "") or None,
+            grpc_metrics_bind=reader.text("LEDGERD_GRPC_METRICS_BIND", "") or None,
+            grpc_advertise=reader.text("LEDGERD_GRPC_ADVERTISE", cls.grpc_advertise),
             grpc_threads=reader.integer("LEDGERD_GRPC_THREADS", cls.grpc_threads, 1, 1000),
             grpc_streams=reader.integer("LEDGERD_GRPC_STREAMS", cls.grpc_streams, 1, 1000),
             workers=reader.integer("LEDGERD_WORKERS", len(os.sched_getaffinity(0)), 1, 256),
@@ -112,6 +129,8 @@ class Config:
             export_timeout_s=reader.seconds("LEDGERD_EXPORT_TIMEOUT_S", cls.export_timeout_s),
             import_timeout_s=reader.seconds("LEDGERD_IMPORT_TIMEOUT_S", cls.import_timeout_s),
             seal_interval_s=reader.seconds("LEDGERD_SEAL_INTERVAL_S", cls.seal_interval_s, or_off=True),
+            live_clients=reader.integer("LEDGERD_LIVE_CLIENTS", cls.live_clients, 1, MOST_CONNECTIONS - 96),
+            live_heartbeat_s=reader.seconds("LEDGERD_LIVE_HEARTBEAT_S", cls.live_heartbeat_s),
             cors_origins=tuple(reader.text("LEDGERD_CORS_ORIGINS", "").split()),
             trusted_proxies=tuple(reader.text("LEDGERD_TRUSTED_PROXIES", "").split()),
             rate_limit=rate,
@@ -120,7 +139,7 @@ class Config:
             address_rate_burst=reader.integer("LEDGERD_ADDRESS_RATE_BURST", burst_of(2 * address_rate), 1, GREATEST_BURST),
             metrics=reader.text("LEDGERD_METRICS", cls.metrics).lower(),
             metrics_from=tuple(reader.text("LEDGERD_METRICS_FROM", " ".join(cls.metrics_from)).split()),
-            webhook_networks=tuple(reader.text("LEDGERD_WEBHOOK_NETWORKS", "").split()),
+            **_read_webhooks(reader),
             postgres_bin=Path(path) if (path := reader.text("LEDGERD_POSTGRES_BIN", "")) else None,
         )
         return config, [*reader.problems, *config.problems()]
@@ -138,13 +157,21 @@ class Config:
             for word in words
             if not is_good(word)
         ]
-        if self.advertise not in ("", "off") and not is_address(self.advertise):
-            found.append(f"LEDGERD_ADVERTISE={self.advertise!r}: expected {ADDRESS_SHAPE}, or off")
-        for name, bind, example in (("BIND", self.bind, "8080"), ("GRPC_BIND", self.grpc_bind or "localhost:0", "8081")):
-            host, _, port = bind.rpartition(":")
+        for name, address in (("ADVERTISE", self.advertise), ("GRPC_ADVERTISE", self.grpc_advertise)):
+            if address not in ("", "off") and not is_address(address):
+                found.append(f"LEDGERD_{name}={address!r}: expected {ADDRESS_SHAPE}, or off")
+        binds = (
+            ("BIND", self.bind), ("GRPC_BIND", self.grpc_bind), ("GRPC_METRICS_BIND", self.grpc_metrics_bind),
+            ("DISPATCHER_METRICS_BIND", self.dispatcher_metrics_bind),
+        )
+        for number, (name, bind) in enumerate(binds):
+            host, _, port = (bind or "localhost:0").rpartition(":")
             if not host or not port.isdecimal() or not 0 <= int(port) <= 65535:
-                found.append(f"LEDGERD_{name}={bind!r}: expected HOST:PORT, such as 127.0.0.1:{example}")
-        for name, word, words in (("LOG_LEVEL", self.log_level, LOG_LEVELS), ("METRICS", self.metrics, ("on", "off"))):
+                found.append(f"LEDGERD_{name}={bind!r}: expected HOST:PORT, such as 127.0.0.1:{8080 + number}")
+        for name, word, words in (
+            ("LOG_LEVEL", self.log_level, LOG_LEVELS), ("METRICS", self.metrics, ("on", "off")),
+            ("DISPATCHER", self.dispatcher, ("on", "off")),
+        ):
             if word not in words:
                 found.append(f"LEDGERD_{name}={word!r}: expected one of {', '.join(words)}")
         if self.db_min_idle > self.db_max_open:
@@ -160,8 +187,8 @@ class Config:
 
     @property
     def connections(self) -> int:
-        """How many database connections all workers may hold together: each its pool, and one that listens."""
-        return self.workers * (self.db_max_open + 1)
+        """How many database connections all workers may hold together, and gRPC: each its pool, and one that listens."""
+        return (self.workers + (self.grpc_bind is not None)) * (self.db_max_open + 1)
 
     def shown(self) -> dict[str, object]:
         """The settings under their names, with secrets masked: fit for a screen or a log."""
@@ -177,6 +204,23 @@ class Config:
                 text = " ".join(value) if isinstance(value, tuple) else str(value)
                 shown["LEDGERD_" + field.name.upper()] = value if plain else text
         return shown
+
+
+def _read_webhooks(reader: Reader) -> dict[str, Any]:
+    """The settings of the dispatcher."""
+    return {
+        "dispatcher": reader.text("LEDGERD_DISPATCHER", Config.dispatcher).lower(),
+        "dispatcher_metrics_bind": reader.text("LEDGERD_DISPATCHER_METRICS_BIND", "") or None,
+        "webhook_networks": tuple(reader.text("LEDGERD_WEBHOOK_NETWORKS", "").split()),
+        "webhook_timeout_s": reader.seconds("LEDGERD_WEBHOOK_TIMEOUT_S", Config.webhook_timeout_s),
+        "webhook_attempts": reader.integer("LEDGERD_WEBHOOK_ATTEMPTS", Config.webhook_attempts, 1, 1000),
+        "webhook_backoff_s": reader.seconds("LEDGERD_WEBHOOK_BACKOFF_S", Config.webhook_backoff_s),
+        "webhook_backoff_cap_s": reader.seconds("LEDGERD_WEBHOOK_BACKOFF_CAP_S", Config.webhook_backoff_cap_s),
+        "webhook_breaker_s": reader.seconds("LEDGERD_WEBHOOK_BREAKER_S", Config.webhook_breaker_s),
+        "webhook_lease_s": reader.integer("LEDGERD_WEBHOOK_LEASE_S", Config.webhook_lease_s, 2, 3600),
+        "webhook_workers": reader.integer("LEDGERD_WEBHOOK_WORKERS", Config.webhook_workers, 1, 1000),
+        "webhook_target_workers": reader.integer("LEDGERD_WEBHOOK_TARGET_WORKERS", Config.webhook_target_workers, 1, 1000),
+    }
 
 
 def default_data_dir() -> Path:

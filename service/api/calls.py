@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, TypeVar
@@ -146,12 +146,16 @@ def read_query(environ: WSGIEnvironment) -> dict[str, list[str]]:
     return parse_qs(query, keep_blank_values=True, errors="replace")
 
 
-def parameters(call: Call, *names: str) -> dict[str, str]:
-    """The parameters of the query, each given once. Raises InvalidInput for others than `names`."""
+def parameters(call: Call, *names: str, several: Collection[str] = ()) -> dict[str, str]:
+    """The parameters of the query, each given once; those of `several` may be given again, and are joined by commas.
+
+    Raises InvalidInput for others than `names`.
+    """
     given = read_query(call.environ)
     problems = [FieldError(key, "there is no such parameter here") for key in sorted(given.keys() - {*names})]
-    problems += [FieldError(key, "given more than once") for key, values in given.items() if len(values) > 1]
+    twice = [key for key, values in given.items() if len(values) > 1 and key not in several]
+    problems += [FieldError(key, "given more than once") for key in twice]
     problems += [FieldError(key, "nothing has a NUL character") for key in names if "\x00" in "".join(given.get(key, ()))]
     if problems:
         raise InvalidInput("Some parameters are not acceptable.", fields=tuple(problems))
-    return {key: values[0] for key, values in given.items()}
+    return {key: ",".join(values) for key, values in given.items()}

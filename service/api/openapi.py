@@ -22,6 +22,7 @@ TAGS = {
     "users": "Persons and firms that accounts may belong to.",
     "accounts": "A balance in one asset each, with a floor and a ceiling.",
     "transfers": "Amounts that were moved, held or given back, a row of the log each: never changed, never removed.",
+    "events": "What happens in a ledger, as it happens, and since any moment of its past.",
     "search": "What fits a few words, whatever it is.",
     "webhooks": "Who is told of the ledger's events, and what could not be delivered.",
     "services": "Where the instances of services are: they register themselves, and stay while they renew their lease.",

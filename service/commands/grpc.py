@@ -12,21 +12,29 @@ from collections.abc import Callable, MutableMapping
 from functools import partial
 from types import FrameType
 
+from service.api.listening import Listening
 from service.api.positions import Positions
 from service.app import Application
+from service.concurrency.context import background
 from service.concurrency.primitives import Parking, monotonic
+from service.concurrency.spawn import Tasks
 from service.config import Config
 from service.errors import LedgerdError
+from service.events.registry import HOST_SERVICE
 from service.limits.folder import make_run_folder
+from service.rpc.events import EventStream
 from service.rpc.interceptors import intercepted
 from service.rpc.server import GrpcServer
 from service.server.notify import Notifier
+from service.server.probes import Probes
 from service.telemetry.logging import configure_logging
 
 log = logging.getLogger("ledgerd.grpc")
 
 DEFAULT_BIND = "127.0.0.1:8081"
-LOOK_S = 1.0  # between two looks at whether the ledger can serve
+SERVICE = f"{HOST_SERVICE}-grpc"  # in the registry
+READY = "ready"
+LOOK_S = 1.0  # between two looks at whether the ledger can serve: far below WatchdogSec= in the unit
 CHECK_S = 2.0
 CLOSE_S = 1.0  # for the end of tasks and pools where no time is left
 CUT = 1
@@ -37,20 +45,24 @@ def run_grpc(config: Config, env: MutableMapping[str, str], say: Callable[[str],
     configure_logging(config.log_level)
     systemd = Notifier.take_from(env)
     make_run_folder(config.run_dir)
-    signals = _Signals()
-    application, end = Application(config).open(), 0.0
+    signals, tasks, end = _Signals(), Tasks(background()), 0.0
+    application = Application(config).open()
     try:
+        if config.grpc_metrics_bind is not None:
+            tasks.spawn("probes", Probes(application, config.grpc_metrics_bind).run)
         server = make_server(application, config)
-        port = server.start()
-        say(f"gRPC is served on {(config.grpc_bind or DEFAULT_BIND).rpartition(':')[0]}:{port}")
-        _watch(application, server, systemd, signals)
+        host, port = (config.grpc_bind or DEFAULT_BIND).rpartition(":")[0], server.start()
+        say(f"gRPC is served on {host}:{port}")
+        bound = host.strip("[]"), port
+        announce = partial(application.announce, bound, service=SERVICE, advertise=config.grpc_advertise)
+        _watch(application, server, announce, systemd, signals)
         say("stopping: calls in flight are finished (once more Ctrl-C or SIGTERM stops at once)")
         end = monotonic() + config.shutdown_timeout_s
         systemd.send(STOPPING=1, STATUS="stopping")
         application.drain()
         whole = server.stop(config.shutdown_timeout_s, hurry=lambda: signals.came > 1)
     finally:
-        left = application.close(max(end - monotonic(), CLOSE_S))
+        left = tasks.stop(CLOSE_S) + application.close(max(end - monotonic(), CLOSE_S))
     if left:
         log.error("did not end in time: %s", ", ".join(left))
     return 0 if whole and not left else CUT
@@ -75,26 +87,28 @@ def make_server(application: Application, config: Config) -> GrpcServer:
     return GrpcServer(
         application.routes, intercept, bind=config.grpc_bind or DEFAULT_BIND, threads=config.grpc_threads,
         streams=config.grpc_streams, longest_s=config.timeout_s,
+        events=EventStream(Listening(resources.feed, resources.events), resources.authenticator.authenticate),
     )
 
 
-def _watch(application: Application, server: GrpcServer, systemd: Notifier, signals: _Signals) -> None:
-    """Tell health and systemd whether the ledger can serve, until a signal comes."""
+def _watch(
+    application: Application, server: GrpcServer, announce: Callable[[], object], systemd: Notifier, signals: _Signals
+) -> None:
+    """Tell health, the registry and systemd whether the ledger can serve, until a signal comes."""
     told = ""
     while not signals.came:
         try:
             application.check(CHECK_S)
+            state = READY
         except LedgerdError as error:
             state = error.message
-        else:
-            state = "ready"
-            systemd.send(WATCHDOG=1)
-        server.health.set(state == "ready")
+        server.health.set(state == READY)
+        systemd.send(WATCHDOG=1)
         if state != told:
-            if state == "ready":
-                systemd.send(READY=1)
-            systemd.send(STATUS=state)
             log.info("the ledger: %s", state)
+            systemd.send(STATUS=state, **({"READY": 1} if state == READY else {}))
+            if state == READY:
+                announce()
             told = state
         signals.sleep(LOOK_S)
 

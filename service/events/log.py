@@ -6,7 +6,7 @@ order of ids, so nobody who goes through it skips a row that commits late, or se
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from service.concurrency.context import Context
@@ -24,6 +24,10 @@ class EventStore(Protocol):
 
     def read(self, ctx: Context, ledger_id: int, *, after: int, until: int, limit: int) -> Sequence[Event]:
         """Up to `limit` events with ids above `after`, up to `until`, in the order of ids. `until` is a settled id."""
+        ...
+
+    def news(self, ctx: Context, positions: Mapping[int, int], *, until: int) -> Collection[int]:
+        """Of the ledgers in `positions` those with an event above the id that is given for each, up to `until`."""
         ...
 
     def has(self, ctx: Context, ledger_id: int, event_id: int) -> bool:

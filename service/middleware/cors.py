@@ -11,8 +11,8 @@ _ALLOW = [
     ("Access-Control-Allow-Methods", "GET, POST, PUT, PATCH, DELETE"),
     (
         "Access-Control-Allow-Headers",
-        "Authorization, Cache-Control, Content-Type, Idempotency-Key, If-Match, If-None-Match, Ledger-Position,"
-        " Request-Timeout, X-Request-ID, traceparent, tracestate",
+        "Authorization, Cache-Control, Content-Type, Idempotency-Key, If-Match, If-None-Match, Last-Event-ID,"
+        " Ledger-Position, Request-Timeout, X-Request-ID, traceparent, tracestate",
     ),
     ("Access-Control-Max-Age", "600"),
 ]

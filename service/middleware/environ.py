@@ -12,6 +12,7 @@ CONTEXT = "ledgerd.context"  # the request's Context
 REQUEST_ID = "ledgerd.request_id"  # str
 CLIENT_LEFT = "ledgerd.client_left"  # the server's: register a function to be called when the client leaves; unregisters
 END_INPUT = "ledgerd.end_input"  # the server's: whoever waits for more of the body finds its end; for good
+BEGIN_STREAM = "ledgerd.begin_stream"  # the server's: to be called where an answer goes on for long; returns what cuts it off
 CLIENT_ADDRESS = "ledgerd.client_address"  # str: who really sends it, behind trusted proxies as well
 PRINCIPAL = "ledgerd.principal"  # who sends it; set by authentication
 ROUTE = "ledgerd.route"  # the template of the route that answers, such as /api/users/<user_id>

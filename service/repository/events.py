@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from heapq import merge
 from itertools import islice
 
@@ -24,6 +24,7 @@ class EventRepository:
         self._horizon = Horizon(queries)
         self._transfers = queries.take("list_transfer_events")
         self._changes = queries.take("list_account_events")
+        self._news = queries.take("ledgers_with_events")
         self._find = queries.take("find_event")
 
     def advance(self, ctx: Context) -> int:
@@ -39,6 +40,12 @@ class EventRepository:
             changes = conn.cursor(row_factory=args_row(AccountChange)).execute(self._changes, page, prepare=True).fetchall()
         rows: tuple[Sequence[Transfer | AccountChange], ...] = (transfers, changes)
         return [Event(ledger_id, subject) for subject in islice(merge(*rows, key=_id), limit)]
+
+    def news(self, ctx: Context, positions: Mapping[int, int], *, until: int) -> Collection[int]:
+        """The ledgers that have events after their position, up to `until`."""
+        asked = {"ledger_ids": list(positions), "positions": list(positions.values()), "until": until}
+        with self._pool.connection(ctx) as conn:
+            return {ledger_id for (ledger_id,) in conn.execute(self._news, asked, prepare=True).fetchall()}
 
     def has(self, ctx: Context, ledger_id: int, event_id: int) -> bool:
         """Whether the ledger has an event of this id; it need not be settled."""

@@ -27,6 +27,7 @@ SEND_TIMEOUT_S = 30.0  # without any progress
 SLOWEST_BYTES_PER_S = 4096
 LINGER_S = 1.0  # a draining worker waits so long for the next request of a connection that was just in use
 LINGER_BYTES = 1 << 20  # what is read and thrown away at the end of a connection
+STREAM_BUFFER_BYTES = 128 * 1024  # of the kernel, for each stream; it takes twice that
 WATCH_S = 0.05
 SWEEP_EVERY = 10  # rounds of the watch
 LEFT_AFTER_S = 0.1  # a request that has run so long is worth a look whether its client is still there
@@ -51,7 +52,7 @@ class Phase(Enum):
 class Connection:
     """One client, whose socket it takes over. `receive` and `sendall` let other greenlets run while they wait."""
 
-    __slots__ = ("_hub", "_readable", "began", "deadline", "on_leave", "phase", "sock")
+    __slots__ = ("_hub", "_readable", "began", "deadline", "look_often", "on_leave", "phase", "sock")
 
     def __init__(self, client: socket.socket) -> None:
         self.sock = _socket.socket(fileno=client.detach())
@@ -60,6 +61,7 @@ class Connection:
         self._readable = self._hub.loop.io(self.sock.fileno(), READ)
         self.on_leave: Callable[[], None] | None = None
         self.began = 0.0
+        self.look_often = True  # whether the client is still there
         self.wait_for_request()
 
     def wait_for_request(self) -> None:
@@ -74,6 +76,7 @@ class Connection:
         """The request is there; how long its answer takes is the business of its own deadline."""
         self.on_leave = None
         self.phase, self.deadline, self.began = Phase.ANSWERING, inf, monotonic()
+        self.look_often = True
 
     def receive(self, most: int) -> bytes:
         """What the client has sent, up to `most` bytes; nothing at its end. Raises OSError for a broken connection."""
@@ -135,6 +138,24 @@ class Connection:
                 self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, pack("ii", 1, 0))
         self.deadline = inf
         with suppress(OSError):
+            self.sock.shutdown(socket.SHUT_RDWR)
+
+    def begin_stream(self) -> Callable[[], None]:
+        """The answer goes on for as long as the client listens: bound what is kept for it. Returns `cut`.
+
+        Without the second option a client that is gone without a word, as by a broken line, would be noticed when what is
+        sent to it has filled the buffers of the kernel.
+        """
+        self.look_often = False
+        with suppress(OSError):
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, STREAM_BUFFER_BYTES)
+            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(SEND_TIMEOUT_S * 1000))
+        return self.cut
+
+    def cut(self) -> None:
+        """End it now; what the client has not read is not kept for it. Whoever waits for it finds it closed."""
+        with suppress(OSError):
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, pack("ii", 1, 0))
             self.sock.shutdown(socket.SHUT_RDWR)
 
     def end_input(self) -> None:
@@ -199,9 +220,10 @@ class Connections:
             rounds += 1
             now = monotonic()
             for conn in tuple(self._all):
-                if conn.on_leave is not None and now - conn.began > LEFT_AFTER_S:
+                sweep = rounds % SWEEP_EVERY == 0
+                if conn.on_leave is not None and now - conn.began > LEFT_AFTER_S and (sweep or conn.look_often):
                     conn.look_after_client()
-                if rounds % SWEEP_EVERY == 0 and now >= conn.deadline:
+                if sweep and now >= conn.deadline:
                     conn.expire()
                 elif conn.phase is Phase.IDLE and now >= self._draining_since:
                     idle_since = conn.deadline - KEEPALIVE_S

@@ -20,7 +20,7 @@ from gunicorn.http.message import HeaderPolicy
 from gunicorn.http.wsgi import base_environ
 from gunicorn.workers.ggevent import GeventWorker
 
-from service.middleware.environ import CLIENT_LEFT, END_INPUT
+from service.middleware.environ import BEGIN_STREAM, CLIENT_LEFT, END_INPUT
 from service.server.answer import Answer
 from service.server.connection import BODY_TIMEOUT_S, SLOWEST_BYTES_PER_S, Connection, Connections, Phase
 from service.server.handed_on import HandedOn
@@ -149,6 +149,7 @@ class RequestLoop(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
 
         connection = environ["gunicorn.socket"].connection
         environ[CLIENT_LEFT], environ[END_INPUT] = connection.when_client_leaves, connection.end_input
+        environ[BEGIN_STREAM] = connection.begin_stream
         return self.application(environ, start)
 
     def _base_environ(self, listener: Any, conn: Connection, addr: Any) -> dict[str, Any]:
@@ -157,6 +158,7 @@ class RequestLoop(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
         name, port = (server[0], str(server[1])) if isinstance(server, tuple) else ("localhost", "80")
         return {
             **base_environ(self.cfg),
+            BEGIN_STREAM: conn.begin_stream,
             CLIENT_LEFT: conn.when_client_leaves,
             "REMOTE_ADDR": addr[0] if addr else "",
             "REMOTE_PORT": str(addr[1]) if addr else "",

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
@@ -22,11 +22,13 @@ from service.concurrency.primitives import Parking, monotonic
 from service.config import Config, default_data_dir
 from service.database import open_keys
 from service.errors import ConfigurationError
+from service.extras import grpc_problems
 from service.ledger.grants import Grant
 from service.repository.connect import server_limits
 from service.repository.embedded import EmbeddedPostgres, die_with_parent
 from service.repository.migrate import migrate
 from service.repository.queries import sql_folder
+from service.server.companion import Companion
 from service.server.exit_status import ExitStatus
 
 POLL_S = 0.25
@@ -47,6 +49,8 @@ def serve(config: Config, env: Mapping[str, str], say: Callable[[str], None]) ->
     """Run everything until SIGTERM or SIGINT; the ExitStatus. Raises ConfigurationError when it cannot start."""
     if env.get("LISTEN_PID") == str(os.getpid()):
         raise ConfigurationError("`ledgerd serve` does not take a socket of systemd: `ledgerd web` does")
+    if config.grpc_bind is not None and (problems := grpc_problems()):
+        raise ConfigurationError(*problems, "or unset LEDGERD_GRPC_BIND")
     with ExitStack() as stack:
         signals = _Signals(stack)
         database = None
@@ -69,8 +73,20 @@ def serve(config: Config, env: Mapping[str, str], say: Callable[[str], None]) ->
             preexec_fn=die_with_parent,  # noqa: PLW1509  # this process has one thread
         )
         stack.callback(_end, web)
+        companions = _companions(config, env, url, say)
+        for companion in companions:
+            stack.callback(companion.end, HARD_STOP_S)
         _announce(config, web, key_file, say, signals)
-        return _watch(config, web, database, signals, say)
+        return _watch(config, web, signals, companions=companions, database=database, say=say)
+
+
+def _companions(config: Config, env: Mapping[str, str], url: str, say: Callable[[str], None]) -> list[Companion]:
+    """What runs beside the web server, started."""
+    commands = ["dispatcher"] if config.dispatcher == "on" else []
+    if config.grpc_bind is not None:
+        say(f"gRPC is to be served on {config.grpc_bind}")
+        commands.append("grpc")
+    return [Companion(command, {**env, "DATABASE_URL": url}, say) for command in commands]
 
 
 def _web_env(env: Mapping[str, str], url: str) -> dict[str, str]:
@@ -103,8 +119,10 @@ class _Signals:
 def _watch(
     config: Config,
     web: subprocess.Popen[bytes],
-    database: EmbeddedPostgres | None,
     signals: _Signals,
+    *,
+    companions: Sequence[Companion],
+    database: EmbeddedPostgres | None,
     say: Callable[[str], None],
 ) -> int:
     while not signals.count:
@@ -118,16 +136,24 @@ def _watch(
         if database is not None and database.poll() is not None:
             say("PostgreSQL ended by itself; starting it again")
             database.relaunch()
+        for companion in companions:
+            companion.watch()
     say("stopping: requests in flight are finished (once more Ctrl-C or SIGTERM stops at once)")
     web.send_signal(signal.SIGTERM)
+    for companion in companions:
+        companion.stop()
     end = monotonic() + config.shutdown_timeout_s + HARD_STOP_S
-    while web.poll() is None and signals.count < 2 and monotonic() < end:
+    while _any_runs(web, companions) and signals.count < 2 and monotonic() < end:
         signals.sleep(POLL_S)
-    if web.poll() is None:
+    if _any_runs(web, companions):
         say("stopping at once")
         return ExitStatus.CUT
     say("stopped")
     return web.returncode if web.returncode >= 0 else ExitStatus.CUT
+
+
+def _any_runs(web: subprocess.Popen[bytes], companions: Sequence[Companion]) -> bool:
+    return web.poll() is None or any(companion.runs for companion in companions)
 
 
 def _end(web: subprocess.Popen[bytes]) -> None:
@@ -168,7 +194,8 @@ def _check_connections(config: Config, url: str) -> None:
 def too_many_connections(config: Config, granted: int) -> str:
     """The sentence for pools that are larger together than what the server grants."""
     return (
-        f"LEDGERD_WORKERS={config.workers} × (LEDGERD_DB_MAX_OPEN={config.db_max_open} + 1) is {config.connections}"
+        f"LEDGERD_WORKERS={config.workers}{' + 1 for gRPC' if config.grpc_bind else ''}"
+        f" × (LEDGERD_DB_MAX_OPEN={config.db_max_open} + 1) is {config.connections}"
         f" connections, but the server grants {granted}: lower one of them, or raise its max_connections"
     )
 

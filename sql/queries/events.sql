@@ -13,3 +13,10 @@ ORDER BY id LIMIT %(limit)s;
 -- name: find_event
 SELECT EXISTS (SELECT FROM transfers WHERE ledger_id = %(ledger_id)s AND id = %(event_id)s)
     OR EXISTS (SELECT FROM account_changes WHERE ledger_id = %(ledger_id)s AND id = %(event_id)s);
+
+-- name: ledgers_with_events
+-- Of these ledgers, each with a position, those with an event after it.
+SELECT asked.ledger_id FROM unnest(%(ledger_ids)s::bigint[], %(positions)s::bigint[]) AS asked (ledger_id, position)
+WHERE EXISTS (SELECT FROM transfers AS t WHERE t.ledger_id = asked.ledger_id AND t.id > asked.position AND t.id <= %(until)s)
+   OR EXISTS (SELECT FROM account_changes AS c
+              WHERE c.ledger_id = asked.ledger_id AND c.id > asked.position AND c.id <= %(until)s);

@@ -99,8 +99,12 @@ BODIES: dict[str, Callable[[ApiClient], dict[str, Any]]] = {
 # A value that finds something in a ledger where `tempt` was called, for each parameter that is no id.
 TEMPTING = {"email": "tempting@example.com", "reference": "tempting", "q": "tempting"}
 # Parameters that choose among what one's own ledger has.
-NEUTRAL = {"limit", "cursor", "from", "to", "direction", "order", "at", "format", "name", "dry_run"}
+NEUTRAL = {
+    "limit", "cursor", "from", "to", "direction", "order", "at", "format", "name", "dry_run", "after", "types", "follow",
+}
 REQUIRED: dict[str, Callable[[], str]] = {"q": lambda: "tempting", "name": lambda: f"name{next(_numbers)}"}
+# Without it a stream has no end; and from the beginning on there is something to find.
+STREAMED = {"follow": "false", "after": "0"}
 # Routes that take a name which a client chooses, in whatever ledger: one that nobody has is made, or has nothing yet.
 OF_ANY_NAME = {("GET", "/api/services/<service>"), ("PUT", "/api/services/<service>/instances/<instance_id>")}
 # Whose data is whose business: scopes that `operator` alone holds reach every ledger.
@@ -181,6 +185,8 @@ def send(
     for name, value in ids.items():
         path = path.replace(f"<{name}>", value)
     asked = {p.name: REQUIRED[p.name]() for p in route.query if p.required} | dict(query or {})
+    if any(p.name == "follow" for p in route.query):
+        asked = STREAMED | asked
     if asked:
         path += "?" + "&".join(f"{name}={value}" for name, value in asked.items())
     if isinstance(route.body, Media):
@@ -189,10 +195,12 @@ def send(
 
 
 def listed(reply: Reply) -> list[Any]:
-    """What a list has, be it a page in JSON or an export of lines."""
+    """What a list has, be it a page in JSON, a stream of events or an export of lines."""
     if reply.headers["Content-Type"] == "application/json":
         found: list[Any] = reply.json["data"]
         return found
+    if reply.headers["Content-Type"] == "text/event-stream":
+        return [line for line in reply.body.splitlines() if line.startswith(b"data:")]
     return reply.body.splitlines()
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
+import urllib.request
 from pathlib import Path
 
 import grpc
@@ -14,7 +16,7 @@ from service.rpc.v1 import users_pb2
 from tests.rpc.client import RpcClient
 from tests.rpc.serving import ServeGrpc
 from tests.rpc.test_access import running
-from tests.serving import ledgerd, wait_until
+from tests.serving import Serve, children, descendants, free_port, ledgerd, wait_until
 
 UPDATE = "/ledgerd.v1.UserService/UpdateUser"
 
@@ -86,3 +88,43 @@ def test_what_cannot_be_listened_on_is_told(database_url: str, tmp_path: Path) -
         assert (done.returncode, "LEDGERD_GRPC_BIND" in done.stderr) == (1, True)
         done = ledgerd("grpc", **settings, LEDGERD_GRPC_BIND="8081")
         assert (done.returncode, "expected HOST:PORT" in done.stderr) == (1, True)
+
+
+def test_its_metrics_and_its_place_in_the_registry(database_url: str, key: str, tmp_path: Path) -> None:
+    """Calls are counted by method and status; the process is an instance of `ledgerd-grpc` until it stops."""
+    probes = free_port()
+    with ServeGrpc(tmp_path, database_url, LEDGERD_GRPC_METRICS_BIND=f"127.0.0.1:{probes}") as server:
+        with RpcClient(server.wait_ready().port, key) as client:
+            assert client.user("GetUser", {"id": 5}).code == "not_found"
+            client.ledger("ListAccounts")
+        with urllib.request.urlopen(f"http://127.0.0.1:{probes}/metrics", timeout=10) as answer:
+            text = answer.read().decode()
+        counted = 'ledgerd_http_requests_total{method="POST",route="/ledgerd.v1.%s",status="%d"} 1.0'
+        assert counted % ("UserService/GetUser", 404) in text
+        assert counted % ("LedgerService/ListAccounts", 200) in text
+        wait_until(lambda: registered(database_url) == [f"127.0.0.1:{server.port}"], 10)
+        assert server.stop() == 0
+    assert registered(database_url) == []
+
+
+def registered(database_url: str) -> list[str]:
+    """The addresses of gRPC in the registry."""
+    with psycopg.connect(database_url) as conn:
+        return [row[0] for row in conn.execute("SELECT address FROM service_instances WHERE service = 'ledgerd-grpc'")]
+
+
+def test_serve_runs_it_beside_the_web_server(database_url: str, tmp_path: Path) -> None:
+    """Where LEDGERD_GRPC_BIND says so; it is started again when it is killed, and ends with the rest."""
+    port = free_port()
+    settings = {"LEDGERD_WORKERS": "1", "LEDGERD_DB_MAX_OPEN": "5", "LEDGERD_GRPC_BIND": f"127.0.0.1:{port}"}
+    with Serve(tmp_path, DATABASE_URL=database_url, **settings) as server:
+        key = server.wait_ready().key()
+        with RpcClient(port, key) as client:
+            wait_until(lambda: client.user("ListUsers").status is grpc.StatusCode.OK, 30)
+            (child,) = children(server.process.pid, "service\0grpc")
+            os.kill(child, signal.SIGKILL)
+            wait_until(lambda: children(server.process.pid, "service\0grpc") not in ([], [child]), 20)
+            wait_until(lambda: client.user("ListUsers").status is grpc.StatusCode.OK, 30)
+        assert server.stop() == 0
+    assert descendants(server.process.pid) == []
+    assert not listens(port)

@@ -26,7 +26,9 @@ def test_nothing_set_is_a_good_configuration() -> None:
         ("LEDGERD_WORKERS", "0000000001999"), ("LEDGERD_WORKERS", "٥"), ("LEDGERD_TIMEOUT_S", "-1"),
         ("LEDGERD_TIMEOUT_S", "0"), ("LEDGERD_TIMEOUT_S", "1e9"), ("LEDGERD_TIMEOUT_S", "nan"),
         ("LEDGERD_SHUTDOWN_TIMEOUT_S", "86401"), ("LEDGERD_DB_MAX_OPEN", "-5"), ("LEDGERD_BIND", "8080"),
-        ("LEDGERD_BIND", "127.0.0.1:99999"), ("LEDGERD_BIND", "127.0.0.1:"), ("LEDGERD_GRPC_BIND", "8081"),
+        ("LEDGERD_BIND", "127.0.0.1:99999"), ("LEDGERD_BIND", "127.0.0.1:"),
+        ("LEDGERD_GRPC_BIND", "8081"), ("LEDGERD_GRPC_METRICS_BIND", "x"),
+        ("LEDGERD_GRPC_ADVERTISE", "no address"),
         ("LEDGERD_GRPC_THREADS", "0"), ("LEDGERD_GRPC_STREAMS", "1001"), ("LEDGERD_LOG_LEVEL", "loud"),
         ("DATABASE_URL", "mysql://host/x"), ("DATABASE_URL", "host=x"), ("DATABASE_URL", "postgresql://[x"),
         ("LEDGERD_CORS_ORIGINS", "https://a.example ftp://b.example"), ("LEDGERD_POSTING_QUEUE", "0"),
@@ -37,6 +39,7 @@ def test_nothing_set_is_a_good_configuration() -> None:
         ("LEDGERD_ADVERTISE", "10.0.0.5"), ("LEDGERD_ADVERTISE", "ftp://h"),
         ("LEDGERD_WEBHOOK_NETWORKS", "10.0.0.1/8"), ("LEDGERD_WEBHOOK_NETWORKS", "10.0.0.0/8 intern"),
         ("LEDGERD_SEAL_INTERVAL_S", "-1"), ("LEDGERD_SEAL_INTERVAL_S", "never"),
+        ("LEDGERD_LIVE_CLIENTS", "0"), ("LEDGERD_LIVE_CLIENTS", "4001"), ("LEDGERD_LIVE_HEARTBEAT_S", "0"),
     ],
 )
 def test_a_wrong_setting_is_named(name: str, value: str) -> None:

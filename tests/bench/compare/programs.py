@@ -31,11 +31,20 @@ class BuildError(Exception):
 
 @dataclass(frozen=True)
 class Program:
-    """One that runs: its port, and what the load needs to know of it."""
+    """One that runs: its port, what the load needs to know of it, and ledgerd's workers."""
 
     name: str
     port: int
     environment: dict[str, str]
+    workers: tuple[int, ...] = ()
+
+
+def find_go(go: str | None) -> str:
+    """The Go compiler: `go`, or where it usually is. Raises BuildError where it is not."""
+    go = go or shutil.which("go") or next((str(path) for path in GO_PLACES if path.exists()), None)
+    if go is None or shutil.which(go) is None:
+        raise BuildError("this needs Go, to build a program; on Debian: apt install golang-go, or name it with --go")
+    return go
 
 
 def build_peer(go: str | None, folder: Path) -> tuple[Path, str]:
@@ -43,10 +52,7 @@ def build_peer(go: str | None, folder: Path) -> tuple[Path, str]:
 
     Modules are taken as go.mod pins them; where they cannot be had, pgx v4 as Debian packages it.
     """
-    go = go or shutil.which("go") or next((str(path) for path in GO_PLACES if path.exists()), None)
-    if go is None or shutil.which(go) is None:
-        raise BuildError("this needs Go, to build the peer; on Debian: apt install golang-go, or name it with --go")
-    program = folder / "peer"
+    go, program = find_go(go), folder / "peer"
     done = subprocess.run([go, "build", "-o", program, "."], cwd=PEER, capture_output=True, text=True, check=False)
     if done.returncode == 0:
         return program, "pgx v5"
@@ -98,7 +104,7 @@ def ledgerd(url: str, folder: Path, count: int, **settings: str) -> Iterator[Pro
         }
         with psycopg.connect(url, autocommit=True) as conn:
             conn.execute("VACUUM ANALYZE")
-        yield Program("ledgerd", served.port, {"KEY": key, **ranges})
+        yield Program("ledgerd", served.port, {"KEY": key, **ranges}, tuple(served.workers()))
         verified = served.command("verify")
         assert verified.returncode == 0, verified.stdout + verified.stderr
 

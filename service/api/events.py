@@ -1,0 +1,135 @@
+"""/api/events: what happens in a ledger, as Server-Sent Events, for as long as the client listens.
+
+The form is that of https://html.spec.whatwg.org/multipage/server-sent-events.html: `id` is the event's id, `event` its type,
+`data` its JSON. What is told of the stream itself has no `id`, so what a client resumes from stays the last event that came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from random import uniform
+from wsgiref.types import WSGIEnvironment
+
+from service.api.calls import Answer, Call, to_json
+from service.api.listening import LISTENED, RESUMED, Listening, listened, read_follow
+from service.api.representation import show_event
+from service.api.routes import Header, Media, Parameter, Route
+from service.concurrency.clock import SYSTEM_CLOCK
+from service.concurrency.context import background, with_cancel
+from service.errors import ClientClosedRequest
+from service.events.event import Event
+from service.events.subscription import Ended, Ending, Subscription
+from service.middleware.deadline import end_with_client
+from service.middleware.environ import BEGIN_STREAM
+
+TAKE_S = 5.0  # a client has so long to take what is told at the end; then it is cut off
+RETRY_S = 0.5, 3.0  # when to come back, chosen at random: not all at once
+HEARTBEAT = b": heartbeat\n\n"
+_FOLLOW = Parameter(
+    "follow", "`false`: end with what there is now; otherwise the answer has no end",
+    {"type": "string", "enum": ["true", "false"]},
+)
+NAMES = {Ending.DRAINING: b"draining", **dict.fromkeys((Ending.SLOW, Ending.KEY, Ending.RESET), b"dropped")}
+REASONS = {
+    Ending.SLOW: "This client did not read as fast as events happen.",
+    Ending.DRAINING: "This process is about to stop.",
+    Ending.KEY: "The API key is not valid any more, or may not read events.",
+    Ending.RESET: "The ledger was set back to an earlier state.",
+}
+
+
+class EventHandlers:
+    """The handler, with what it needs. `heartbeat_s` is the longest silence on a stream."""
+
+    def __init__(self, listening: Listening, *, heartbeat_s: float) -> None:
+        self._listening = listening
+        self._heartbeat_s = heartbeat_s
+
+    def routes(self) -> Iterable[Route]:
+        """The route."""
+        yield Route(
+            method="GET", path="/api/events", handler=self.stream, scope="events:read",
+            summary="What happens in the ledger, from any event on and for as long as the client listens",
+            query=(*LISTENED, _FOLLOW), headers=(RESUMED,), answers={200: Media(("text/event-stream",))},
+            answer_headers={
+                "Cache-Control": Header("a stream is not to be kept"),
+                "X-Accel-Buffering": Header("`no`: nginx is to pass on each event at once"),
+            },
+            errors=("overloaded",),
+        )
+
+    def stream(self, call: Call) -> Answer:
+        """200 with a stream."""
+        given = listened(call, "follow")
+        answer = Answer(
+            None, 200, Content_Type="text/event-stream", Cache_Control="no-store", X_Accel_Buffering="no"
+        )
+        subscription = self._listening.open(call, given, follow=read_follow(given))
+        if call.environ["REQUEST_METHOD"] == "HEAD":
+            subscription.close()
+        else:
+            answer.body = _Stream(call.environ, subscription, self._heartbeat_s)
+        return answer
+
+
+class _Stream:
+    """The body; the server closes it, whatever became of it."""
+
+    def __init__(self, environ: WSGIEnvironment, subscription: Subscription, heartbeat_s: float) -> None:
+        self._environ = environ
+        self._subscription = subscription
+        self._heartbeat_s = heartbeat_s
+        self._ctx = with_cancel(background())
+        self._stop_waiting: Callable[[], None] = _nothing
+
+    def __iter__(self) -> Iterator[bytes]:
+        end_with_client(self._environ, self._ctx)
+        cut: Callable[[], None] = self._environ.get(BEGIN_STREAM, _nothing_to_cut)()
+        self._subscription.when_ended(lambda: self._cut_later(cut))
+        if self._subscription.until is None:
+            yield b"retry: %d\n\n" % (uniform(*RETRY_S) * 1000)  # noqa: S311  # nosec B311  # no secret
+        try:
+            yield from self._events()
+        except ClientClosedRequest:
+            return
+        except Ended as end:
+            if end.ending is not Ending.COMPLETE:
+                yield _show_end(end.ending)
+
+    def _events(self) -> Iterator[bytes]:
+        while True:
+            try:
+                batches = self._subscription.next(self._ctx, self._heartbeat_s)
+            except TimeoutError:
+                yield HEARTBEAT
+            else:
+                yield batches[0].shown(show) if len(batches) == 1 else b"".join(batch.shown(show) for batch in batches)
+
+    def close(self) -> None:
+        """Give up the place in the feed."""
+        self._ctx.cancel()
+        self._subscription.close()
+        self._stop_waiting()
+
+    def _cut_later(self, cut: Callable[[], None]) -> None:
+        self._stop_waiting = SYSTEM_CLOCK.call_at(SYSTEM_CLOCK.now() + TAKE_S, cut)
+
+
+def show(events: Sequence[Event]) -> bytes:
+    """Events as they stand in a stream."""
+    return b"".join(
+        b"id: %d\nevent: %b\ndata: %b\n\n" % (event.id, event.type.encode(), to_json(show_event(event))) for event in events
+    )
+
+
+def _show_end(ending: Ending) -> bytes:
+    data = to_json({"reason": ending.value, "detail": REASONS[ending]})
+    return b"event: %b\ndata: %b\n\n" % (NAMES[ending], data)
+
+
+def _nothing() -> None:
+    return None
+
+
+def _nothing_to_cut() -> Callable[[], None]:
+    return _nothing

@@ -1,0 +1,99 @@
+"""What GET /api/events and its WebSocket have in common: which events a call wants, from where on, and a place in the feed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NoReturn
+
+from service.api.calls import Call, parameters, read_id
+from service.api.filters import query_word
+from service.api.routes import Parameter
+from service.errors import FieldError, InvalidInput
+from service.events.event import EVENT_TYPES, Filter
+from service.events.feed import Feed
+from service.events.log import EventStore, check_start
+from service.events.subscription import Subscription
+from service.ledger.money import GREATEST_ID
+
+MOST_ACCOUNTS = 100
+LAST_EVENT_ID = "Last-Event-ID"
+_POSITION = {"type": "string", "pattern": "^(0|[1-9][0-9]{0,18})$"}
+LISTENED = (
+    Parameter(
+        "after", "the id of the event to begin after, 0 for before the first; without it what happens from now on", _POSITION
+    ),
+    Parameter(
+        "types", "the types that are wanted, commas between",
+        {"type": "string", "pattern": "^({0})(,({0}))*$".format("|".join(kind.replace(".", r"\.") for kind in EVENT_TYPES))},
+    ),
+    Parameter(
+        "account_id", f"accounts that the events are to be about, up to {MOST_ACCOUNTS}, commas between, or given again",
+        {"type": "string", "pattern": "^[1-9][0-9]{0,17}(,[1-9][0-9]{0,17}){0,99}$"},
+    ),
+)
+RESUMED = Parameter(LAST_EVENT_ID, "the id of the last event that has come, which goes before `after`", _POSITION)
+
+
+class Listening:
+    """Opens places in `feed`."""
+
+    def __init__(self, feed: Feed, store: EventStore) -> None:
+        self._feed = feed
+        self._store = store
+
+    def open(self, call: Call, given: Mapping[str, str], *, follow: bool = True) -> Subscription:
+        """A listener as the query and `Last-Event-ID` have it; close it.
+
+        Raises InvalidInput that names the field, and what Feed.subscribe raises.
+        """
+        wanted, after = read_filter(given), self._read_start(call, given)
+        return self._feed.subscribe(call.ctx, call.ledger_id, wanted, after, follow=follow)
+
+    def _read_start(self, call: Call, given: Mapping[str, str]) -> int | None:
+        """The id of the event to begin after, 0 for the beginning, None for now. Raises InvalidInput."""
+        name, text = "after", given.get("after")
+        if (resumed := call.environ.get("HTTP_LAST_EVENT_ID")) is not None:
+            name, text = LAST_EVENT_ID, resumed
+        if text is None:
+            return None
+        after = 0 if text == "0" else read_id(text) if text else None
+        if after is None:
+            _refuse(name, f"expected the id of an event, from 1 to {GREATEST_ID}, or 0 for the beginning")
+        check_start(call.ctx, self._store, call.ledger_id, after, field=name)
+        return after
+
+
+def listened(call: Call, *names: str) -> dict[str, str]:
+    """The parameters of the query, and those of `names`. Raises InvalidInput."""
+    return parameters(call, "after", "types", "account_id", *names, several=("types", "account_id"))
+
+
+def read_filter(given: Mapping[str, str]) -> Filter:
+    """What is wanted. Raises InvalidInput."""
+    types = _words(given, "types")
+    for word in types or ():
+        if word not in EVENT_TYPES:
+            _refuse("types", f"expected some of {', '.join(EVENT_TYPES)}, commas between")
+    words = _words(given, "account_id")
+    if words is not None and len(words) > MOST_ACCOUNTS:
+        _refuse("account_id", f"expected at most {MOST_ACCOUNTS} ids")
+    ids = None if words is None else [read_id(word) if word else None for word in words]
+    if ids is not None and None in ids:
+        _refuse("account_id", f"expected whole numbers from 1 to {GREATEST_ID}, commas between")
+    return Filter(
+        types=None if types is None else frozenset(types),
+        account_ids=None if ids is None else frozenset(number for number in ids if number is not None),
+    )
+
+
+def read_follow(given: Mapping[str, str]) -> bool:
+    """Whether to go on with what happens later. Raises InvalidInput."""
+    return query_word(given, "follow", "true", "false") != "false"
+
+
+def _words(given: Mapping[str, str], name: str) -> Sequence[str] | None:
+    return None if name not in given else given[name].split(",")
+
+
+def _refuse(name: str, message: str) -> NoReturn:
+    raise InvalidInput(f"{name}: {message}.", fields=(FieldError(name, message),))
