@@ -7,9 +7,10 @@ LOAD_VENV ?= .venv-load
 LOAD_STAMP := $(LOAD_VENV)/.installed
 SYSTEMD ?= bounded
 JOBS ?= 4
+PROFILE ?= steady
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-systemd bundle proto lint audit bench compare profile regress race chaos contract fuzz clean
+.PHONY: help setup run test test-systemd bundle proto lint audit bench compare load profile regress race chaos contract fuzz clean
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +63,9 @@ bench: $(STAMP) ## measure posting alone, bulk and import, the request loop, tel
 
 compare: $(STAMP) ## ledgerd beside a plain Go program, same PostgreSQL and load, in turns (OPTIONS="uniform hot --rounds 3"); wrk and Go
 	@$(BIN)/python -m tests.bench.compare $(OPTIONS)
+
+load: $(STAMP) $(LOAD_STAMP) ## Locust's clients: PROFILE=steady|hot|bulk|ramp|soak, OPTIONS="--web" for its page, "--host URL" for yours
+	@$(BIN)/python -m tests.load $(PROFILE) --locust $(LOAD_VENV)/bin/locust $(OPTIONS)
 
 profile: $(STAMP) $(LOAD_STAMP) ## a flame graph of a worker under load, and a table by function (OPTIONS="users --seconds 20"); wrk, root
 	@$(BIN)/python -m tests.bench.profile --py-spy $(LOAD_VENV)/bin/py-spy $(OPTIONS)

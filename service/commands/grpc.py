@@ -12,6 +12,7 @@ from collections.abc import Callable, MutableMapping
 from functools import partial
 from types import FrameType
 
+from service.api.listening import Listening
 from service.api.positions import Positions
 from service.app import Application
 from service.concurrency.context import background
@@ -21,6 +22,7 @@ from service.config import Config
 from service.errors import LedgerdError
 from service.events.registry import HOST_SERVICE
 from service.limits.folder import make_run_folder
+from service.rpc.events import EventStream
 from service.rpc.interceptors import intercepted
 from service.rpc.server import GrpcServer
 from service.server.notify import Notifier
@@ -85,6 +87,7 @@ def make_server(application: Application, config: Config) -> GrpcServer:
     return GrpcServer(
         application.routes, intercept, bind=config.grpc_bind or DEFAULT_BIND, threads=config.grpc_threads,
         streams=config.grpc_streams, longest_s=config.timeout_s,
+        events=EventStream(Listening(resources.feed, resources.events), resources.authenticator.authenticate),
     )
 
 

@@ -102,6 +102,8 @@ def _fail(
 def _told(environ: WSGIEnvironment, context: grpc.ServicerContext, pieces: Iterable[bytes]) -> Iterator[bytes]:
     """`pieces`, whatever goes wrong on the way: then the call's failure says what."""
     try:
+        if FAILURE not in environ:
+            context.send_initial_metadata(())  # so that a client knows that it has begun, though nothing is to be told yet
         for piece in pieces:
             with _sending(environ[LIFE], context):
                 yield piece

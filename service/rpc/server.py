@@ -20,7 +20,7 @@ from service.rpc import health, reflection
 from service.rpc.handlers import Handlers
 from service.rpc.health import Health
 from service.rpc.reflection import Reflection
-from service.rpc.services import methods
+from service.rpc.services import STREAM_EVENTS, methods
 from service.rpc.streams import Streams
 
 POLL_S = 0.05
@@ -28,6 +28,7 @@ WAITING = 4  # calls that may wait, for each thread
 CHECK, WATCH = f"/{health.SERVICE}/Check", f"/{health.SERVICE}/Watch"
 REFLECT = f"/{reflection.SERVICE}/ServerReflectionInfo"
 PUBLIC = frozenset({CHECK, WATCH, REFLECT})
+ENDLESS = frozenset({STREAM_EVENTS, WATCH})  # as long as the client wants
 
 OPTIONS = {
     "grpc.max_receive_message_length": MEBIBYTE,
@@ -51,16 +52,19 @@ class GrpcServer:
         threads: int,
         streams: int,
         longest_s: float,
+        events: WSGIApplication,
     ) -> None:
+        """`events` is the behaviour of StreamEvents."""
         self._bind = bind
         self._streams = Streams(streams)
         unary = methods(routes)
         names = sorted({path.split("/")[1] for path in unary})
         self.health = Health(names)
-        handlers = Handlers(intercept(public_paths=PUBLIC, longest_s=lambda path: None if path == WATCH else longest_s))
+        handlers = Handlers(intercept(public_paths=PUBLIC, longest_s=lambda path: None if path in ENDLESS else longest_s))
         single: dict[str, WSGIApplication] = {**unary, CHECK: self.health.check}
         found = {path: handlers.unary(path, behave) for path, behave in single.items()}
-        bounded = {WATCH: self.health.watch, REFLECT: Reflection([*names, health.SERVICE, reflection.SERVICE]).tell}
+        reflect = Reflection([*names, health.SERVICE, reflection.SERVICE]).tell
+        bounded: dict[str, WSGIApplication] = {STREAM_EVENTS: events, WATCH: self.health.watch, REFLECT: reflect}
         found |= {path: handlers.stream(path, self._streams.bounded(behave)) for path, behave in bounded.items()}
         self._threads = ThreadPoolExecutor(threads + streams, "grpc")
         self._server = grpc.server(

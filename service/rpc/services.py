@@ -10,6 +10,7 @@ from service.rpc.v1 import ledger_pb2 as ledger
 from service.rpc.v1 import users_pb2 as users
 
 USERS, LEDGER = "ledgerd.v1.UserService", "ledgerd.v1.LedgerService"
+STREAM_EVENTS = f"/{LEDGER}/StreamEvents"
 Routes = Mapping[tuple[str, str], Route]
 Table = Mapping[str, Method]
 

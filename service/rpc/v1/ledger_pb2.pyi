@@ -277,3 +277,53 @@ class ReverseTransferRequest(_message.Message):
     metadata: _struct_pb2.Struct
     dry_run: bool
     def __init__(self, transfer_id: _Optional[int] = ..., reference: _Optional[str] = ..., metadata: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., dry_run: _Optional[bool] = ...) -> None: ...
+
+class StreamEventsRequest(_message.Message):
+    __slots__ = ("after", "types", "account_ids", "follow")
+    AFTER_FIELD_NUMBER: _ClassVar[int]
+    TYPES_FIELD_NUMBER: _ClassVar[int]
+    ACCOUNT_IDS_FIELD_NUMBER: _ClassVar[int]
+    FOLLOW_FIELD_NUMBER: _ClassVar[int]
+    after: int
+    types: _containers.RepeatedScalarFieldContainer[str]
+    account_ids: _containers.RepeatedScalarFieldContainer[int]
+    follow: bool
+    def __init__(self, after: _Optional[int] = ..., types: _Optional[_Iterable[str]] = ..., account_ids: _Optional[_Iterable[int]] = ..., follow: _Optional[bool] = ...) -> None: ...
+
+class Event(_message.Message):
+    __slots__ = ("id", "type", "created_at", "data")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    CREATED_AT_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    id: int
+    type: str
+    created_at: _timestamp_pb2.Timestamp
+    data: EventData
+    def __init__(self, id: _Optional[int] = ..., type: _Optional[str] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., data: _Optional[_Union[EventData, _Mapping]] = ...) -> None: ...
+
+class EventData(_message.Message):
+    __slots__ = ("transfer", "account")
+    TRANSFER_FIELD_NUMBER: _ClassVar[int]
+    ACCOUNT_FIELD_NUMBER: _ClassVar[int]
+    transfer: Transfer
+    account: AccountSettings
+    def __init__(self, transfer: _Optional[_Union[Transfer, _Mapping]] = ..., account: _Optional[_Union[AccountSettings, _Mapping]] = ...) -> None: ...
+
+class AccountSettings(_message.Message):
+    __slots__ = ("id", "user_id", "asset", "status", "min_balance", "max_balance", "metadata")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    ASSET_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    MIN_BALANCE_FIELD_NUMBER: _ClassVar[int]
+    MAX_BALANCE_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
+    id: int
+    user_id: int
+    asset: str
+    status: AccountStatus
+    min_balance: int
+    max_balance: int
+    metadata: _struct_pb2.Struct
+    def __init__(self, id: _Optional[int] = ..., user_id: _Optional[int] = ..., asset: _Optional[str] = ..., status: _Optional[_Union[AccountStatus, str]] = ..., min_balance: _Optional[int] = ..., max_balance: _Optional[int] = ..., metadata: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...

@@ -89,6 +89,11 @@ class LedgerServiceStub:
                 request_serializer=ledgerd_dot_v1_dot_ledger__pb2.ReverseTransferRequest.SerializeToString,
                 response_deserializer=ledgerd_dot_v1_dot_ledger__pb2.Transfer.FromString,
                 _registered_method=True)
+        self.StreamEvents = channel.unary_stream(
+                '/ledgerd.v1.LedgerService/StreamEvents',
+                request_serializer=ledgerd_dot_v1_dot_ledger__pb2.StreamEventsRequest.SerializeToString,
+                response_deserializer=ledgerd_dot_v1_dot_ledger__pb2.Event.FromString,
+                _registered_method=True)
 
 
 class LedgerServiceServicer:
@@ -169,6 +174,15 @@ class LedgerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def StreamEvents(self, request, context):
+        """What happens in the ledger, in the order of ids, for as long as the client listens: resume with `after`, the id of the last
+        event that has come. Scope events:read. It ends with UNAVAILABLE when the server is to stop or when the client reads too
+        slowly, with UNAUTHENTICATED when the key is revoked; with OK only without `follow`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_LedgerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -221,6 +235,11 @@ def add_LedgerServiceServicer_to_server(servicer, server):
                     servicer.ReverseTransfer,
                     request_deserializer=ledgerd_dot_v1_dot_ledger__pb2.ReverseTransferRequest.FromString,
                     response_serializer=ledgerd_dot_v1_dot_ledger__pb2.Transfer.SerializeToString,
+            ),
+            'StreamEvents': grpc.unary_stream_rpc_method_handler(
+                    servicer.StreamEvents,
+                    request_deserializer=ledgerd_dot_v1_dot_ledger__pb2.StreamEventsRequest.FromString,
+                    response_serializer=ledgerd_dot_v1_dot_ledger__pb2.Event.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -498,6 +517,33 @@ class LedgerService:
             '/ledgerd.v1.LedgerService/ReverseTransfer',
             ledgerd_dot_v1_dot_ledger__pb2.ReverseTransferRequest.SerializeToString,
             ledgerd_dot_v1_dot_ledger__pb2.Transfer.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StreamEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/ledgerd.v1.LedgerService/StreamEvents',
+            ledgerd_dot_v1_dot_ledger__pb2.StreamEventsRequest.SerializeToString,
+            ledgerd_dot_v1_dot_ledger__pb2.Event.FromString,
             options,
             channel_credentials,
             insecure,

@@ -21,6 +21,7 @@ class Measured:
     p50_ms: float
     p99_ms: float
     failed: int
+    requests: int = 0
 
 
 def is_missing() -> str | None:
@@ -46,7 +47,8 @@ def read(out: str) -> Measured:
     lost = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", out)
     failed = int(bad[1]) if bad else 0
     failed += sum(map(int, lost.groups())) if lost else 0
-    return Measured(float(rate[1]), _percentile(out, 50), _percentile(out, 99), failed)
+    total = re.search(r"^\s+(\d+) requests in ", out, re.MULTILINE)
+    return Measured(float(rate[1]), _percentile(out, 50), _percentile(out, 99), failed, int(total[1]) if total else 0)
 
 
 def _percentile(out: str, which: int) -> float:
