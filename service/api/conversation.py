@@ -108,7 +108,8 @@ class _Talk:
             self._tell_of_events()
             last = CloseConnection(POLICY, f"silent: no answer to a ping for {self._heartbeat_s:g} s")
         except Ended as end:
-            last = CloseConnection(CODES[end.ending], REASONS.get(end.ending))
+            reason = None if end.ending is Ending.COMPLETE else f"{end.ending.value}: {REASONS[end.ending]}"
+            last = CloseConnection(CODES[end.ending], reason)
         except ClientClosedRequest:
             last = self._answer
         finally:

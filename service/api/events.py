@@ -104,5 +104,5 @@ def show(events: Sequence[Event]) -> bytes:
 
 
 def _show_end(ending: Ending) -> bytes:
-    data = to_json({"reason": ending.value, "detail": REASONS[ending].partition(": ")[2]})
+    data = to_json({"reason": ending.value, "detail": REASONS[ending]})
     return b"event: %b\ndata: %b\n\n" % (NAMES[ending], data)

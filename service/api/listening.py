@@ -21,11 +21,11 @@ from service.middleware.environ import BEGIN_STREAM
 
 MOST_ACCOUNTS = 100
 TAKE_S = 5.0  # a client has so long to take what is told at the end; then it is cut off
-REASONS = {  # at most 123 bytes, for a WebSocket's last word
-    Ending.SLOW: "slow: this client did not read as fast as events happen",
-    Ending.DRAINING: "draining: this process is about to stop",
-    Ending.KEY: "key: the API key is not valid any more, or may not read events",
-    Ending.RESET: "reset: the ledger was set back to an earlier state",
+REASONS = {  # with the name of the ending at most 123 bytes, for a WebSocket's last word
+    Ending.SLOW: "This client did not read as fast as events happen.",
+    Ending.DRAINING: "This process is about to stop.",
+    Ending.KEY: "The API key is not valid any more, or may not read events.",
+    Ending.RESET: "The ledger was set back to an earlier state.",
 }
 LAST_EVENT_ID = "Last-Event-ID"
 _POSITION = {"type": "string", "pattern": "^(0|[1-9][0-9]{0,18})$"}

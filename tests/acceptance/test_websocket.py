@@ -260,7 +260,7 @@ def test_a_stop_closes_with_going_away(database_url: str, tmp_path: Path) -> Non
         connections = [stack.enter_context(hear(server.port, key)) for _ in range(8)]
         stack.enter_context(RawSocket(server.port, key))  # one that says nothing
         server.process.send_signal(signal.SIGTERM)
-        assert {close_of(connection) for connection in connections} == {(1001, "draining: this process is about to stop")}
+        assert {close_of(connection) for connection in connections} == {(1001, "draining: This process is about to stop.")}
         assert server.process.wait(15) == 0
 
 
