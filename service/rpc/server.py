@@ -37,6 +37,9 @@ OPTIONS = {
     "grpc.keepalive_timeout_ms": 20_000,
     "grpc.http2.min_ping_interval_without_data_ms": 10_000,  # clients may ask so often whether the server is there
     "grpc.max_connection_idle_ms": 300_000,
+    "grpc.server_handshake_timeout_ms": 10_000,  # for a connection that says nothing
+    "grpc.max_allowed_incoming_connections": 4_096,
+    "grpc.max_concurrent_streams": 1_024,  # calls of one connection; further ones wait at the client
 }
 
 
