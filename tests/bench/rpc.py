@@ -1,10 +1,11 @@
 """Measure calls over gRPC: transfers posted and users read in a second, and how long each call takes.
 
-    python -m tests.bench.rpc [--seconds 5] [--clients 2] [--calls 32] [--streams 0]
+    python -m tests.bench.rpc [--seconds 5] [--clients 2] [--calls 32] [--streams 0] [--rate 0]
 
 It starts a PostgreSQL and a `ledgerd grpc` of its own, and `--clients` processes with `--calls` calls under way in each. They
 share the machine with the server: each of them costs about as much as the server does for it. With `--streams`, so many
-streams of events are open meanwhile, and are read; how late events come is told too.
+streams of events are open meanwhile, and are read; how late events come is told too. With `--rate`, each process begins no
+more than so many calls in a second.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from tests.rpc.client import RpcClient
 from tests.rpc.serving import ServeGrpc
 
 
-def load(port: int, key: str, kind: str, accounts: list[int], calls: int, seconds: float) -> list[float]:
+def load(port: int, key: str, kind: str, accounts: list[int], calls: int, seconds: float, rate: float) -> list[float]:
     """One client process: the milliseconds of each call that it has made."""
     with RpcClient(port, key) as client, ThreadPoolExecutor(calls) as threads:
         users, ledger = users_pb2_grpc.UserServiceStub(client.channel), ledger_pb2_grpc.LedgerServiceStub(client.channel)
@@ -40,6 +41,9 @@ def load(port: int, key: str, kind: str, accounts: list[int], calls: int, second
             transfer = ledger_pb2.CreateTransferRequest(from_account_id=source, to_account_id=target, amount=1)
             user = users_pb2.GetUserRequest(id=1)
             while (began := time.monotonic()) < end:
+                if rate:
+                    time.sleep(calls / rate)
+                    began = time.monotonic()
                 if kind == "transfers":
                     ledger.CreateTransfer(transfer, metadata=metadata)
                 else:
@@ -77,6 +81,7 @@ def main() -> int:
     parser.add_argument("--clients", type=int, default=2)
     parser.add_argument("--calls", type=int, default=32)
     parser.add_argument("--streams", type=int, default=0)
+    parser.add_argument("--rate", type=float, default=0.0)
     options = parser.parse_args()
     with server() as (postgres, _), tempfile.TemporaryDirectory() as folder:
         migrate(postgres.url, sql_folder(), lambda _: None)
@@ -95,7 +100,7 @@ def main() -> int:
             with ProcessPoolExecutor(options.clients, multiprocessing.get_context("spawn")) as processes:
                 for kind in ("transfers", "user reads"):
                     futures = [
-                        processes.submit(load, port, key, kind, accounts, options.calls, options.seconds)
+                        processes.submit(load, port, key, kind, accounts, options.calls, options.seconds, options.rate)
                         for _ in range(options.clients)
                     ]
                     tell(kind, [each for future in futures for each in future.result()], options.seconds)
