@@ -11,6 +11,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from service import __version__
 from service.commands.command import add_command, say
@@ -89,6 +90,13 @@ def _check(options: argparse.Namespace) -> int:
     return check(os.environ, say, as_json=options.json)
 
 
+def _dispatcher(_options: argparse.Namespace) -> int:
+    from service.commands.dispatcher import run_dispatcher
+    from service.config import Config
+
+    return run_dispatcher(Config.from_env(os.environ), os.environ, say)
+
+
 def _openapi(_options: argparse.Namespace) -> int:
     from service.api.openapi import document
     from service.config import Config
@@ -112,36 +120,7 @@ def _parser(alone: str) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"ledgerd {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    add_command(
-        commands,
-        "serve",
-        _serve,
-        "Run everything: the embedded database when DATABASE_URL is unset, migrations, the web server.",
-    )
-    add_command(
-        commands,
-        "web",
-        _web,
-        "Run the web server alone in the foreground, on DATABASE_URL. It serves once `ledgerd migrate` has been run. It takes"
-        " a socket of systemd (LISTEN_FDS), else it listens on LEDGERD_BIND; it tells systemd its state (Type=notify).",
-    )
-    add_command(
-        commands, "migrate", _migrate, "Bring the database up to date; safe to repeat, and for several processes at once."
-    )
-    add_command(
-        commands,
-        "postgres",
-        _postgres,
-        "Run the embedded PostgreSQL alone in the foreground, with room for two instances of the web server. It tells systemd"
-        " its state (Type=notify), and writes PostgreSQL's log to standard error.",
-    )
-    add_command(
-        commands,
-        "grpc",
-        _grpc,
-        "Serve the same ledger over gRPC on LEDGERD_GRPC_BIND (127.0.0.1:8081), on the DATABASE_URL of the environment. Needs"
-        " the extra `grpc`. SIGTERM and SIGINT let calls in flight finish.",
-    )
+    _add_servers(commands)
     examining = add_command(
         commands,
         "check",
@@ -167,3 +146,45 @@ def _parser(alone: str) -> argparse.ArgumentParser:
         add_export_command(commands)
         add_verify_command(commands)
     return parser
+
+
+def _add_servers(commands: Any) -> None:
+    """Those that run until they are told to stop, and what prepares the database for them."""
+    add_command(
+        commands,
+        "serve",
+        _serve,
+        "Run everything: the embedded database when DATABASE_URL is unset, migrations, the web server.",
+    )
+    add_command(
+        commands,
+        "web",
+        _web,
+        "Run the web server alone in the foreground, on DATABASE_URL. It serves once `ledgerd migrate` has been run. It takes"
+        " a socket of systemd (LISTEN_FDS), else it listens on LEDGERD_BIND; it tells systemd its state (Type=notify).",
+    )
+    add_command(
+        commands,
+        "dispatcher",
+        _dispatcher,
+        "Deliver webhooks in the foreground, on DATABASE_URL. Several may run, also on several hosts: each webhook is one's"
+        " alone, and others take over what one that ends had. It tells systemd its state (Type=notify). SIGTERM and SIGINT let"
+        " attempts under way finish.",
+    )
+    add_command(
+        commands, "migrate", _migrate, "Bring the database up to date; safe to repeat, and for several processes at once."
+    )
+    add_command(
+        commands,
+        "postgres",
+        _postgres,
+        "Run the embedded PostgreSQL alone in the foreground, with room for two instances of the web server. It tells systemd"
+        " its state (Type=notify), and writes PostgreSQL's log to standard error.",
+    )
+    add_command(
+        commands,
+        "grpc",
+        _grpc,
+        "Serve the same ledger over gRPC on LEDGERD_GRPC_BIND (127.0.0.1:8081), on the DATABASE_URL of the environment. Needs"
+        " the extra `grpc`. SIGTERM and SIGINT let calls in flight finish.",
+    )

@@ -11,6 +11,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from service.errors import ConfigurationError
 from service.events.address import ADDRESS_SHAPE, is_address
@@ -67,7 +68,17 @@ class Config:
     address_rate_burst: int = 2000
     metrics: str = "on"
     metrics_from: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
+    dispatcher: str = "on"
+    dispatcher_metrics_bind: str | None = None
     webhook_networks: tuple[str, ...] = ()
+    webhook_timeout_s: float = 10.0
+    webhook_attempts: int = 25
+    webhook_backoff_s: float = 5.0
+    webhook_backoff_cap_s: float = 21_600.0
+    webhook_breaker_s: float = 30.0
+    webhook_lease_s: int = 15
+    webhook_workers: int = 32
+    webhook_target_workers: int = 8
     postgres_bin: Path | None = None
 
     @classmethod
@@ -128,7 +139,7 @@ class Config:
             address_rate_burst=reader.integer("LEDGERD_ADDRESS_RATE_BURST", burst_of(2 * address_rate), 1, GREATEST_BURST),
             metrics=reader.text("LEDGERD_METRICS", cls.metrics).lower(),
             metrics_from=tuple(reader.text("LEDGERD_METRICS_FROM", " ".join(cls.metrics_from)).split()),
-            webhook_networks=tuple(reader.text("LEDGERD_WEBHOOK_NETWORKS", "").split()),
+            **_read_webhooks(reader),
             postgres_bin=Path(path) if (path := reader.text("LEDGERD_POSTGRES_BIN", "")) else None,
         )
         return config, [*reader.problems, *config.problems()]
@@ -149,12 +160,18 @@ class Config:
         for name, address in (("ADVERTISE", self.advertise), ("GRPC_ADVERTISE", self.grpc_advertise)):
             if address not in ("", "off") and not is_address(address):
                 found.append(f"LEDGERD_{name}={address!r}: expected {ADDRESS_SHAPE}, or off")
-        binds = ("BIND", self.bind), ("GRPC_BIND", self.grpc_bind), ("GRPC_METRICS_BIND", self.grpc_metrics_bind)
+        binds = (
+            ("BIND", self.bind), ("GRPC_BIND", self.grpc_bind), ("GRPC_METRICS_BIND", self.grpc_metrics_bind),
+            ("DISPATCHER_METRICS_BIND", self.dispatcher_metrics_bind),
+        )
         for number, (name, bind) in enumerate(binds):
             host, _, port = (bind or "localhost:0").rpartition(":")
             if not host or not port.isdecimal() or not 0 <= int(port) <= 65535:
                 found.append(f"LEDGERD_{name}={bind!r}: expected HOST:PORT, such as 127.0.0.1:{8080 + number}")
-        for name, word, words in (("LOG_LEVEL", self.log_level, LOG_LEVELS), ("METRICS", self.metrics, ("on", "off"))):
+        for name, word, words in (
+            ("LOG_LEVEL", self.log_level, LOG_LEVELS), ("METRICS", self.metrics, ("on", "off")),
+            ("DISPATCHER", self.dispatcher, ("on", "off")),
+        ):
             if word not in words:
                 found.append(f"LEDGERD_{name}={word!r}: expected one of {', '.join(words)}")
         if self.db_min_idle > self.db_max_open:
@@ -187,6 +204,23 @@ class Config:
                 text = " ".join(value) if isinstance(value, tuple) else str(value)
                 shown["LEDGERD_" + field.name.upper()] = value if plain else text
         return shown
+
+
+def _read_webhooks(reader: Reader) -> dict[str, Any]:
+    """The settings of the dispatcher."""
+    return {
+        "dispatcher": reader.text("LEDGERD_DISPATCHER", Config.dispatcher).lower(),
+        "dispatcher_metrics_bind": reader.text("LEDGERD_DISPATCHER_METRICS_BIND", "") or None,
+        "webhook_networks": tuple(reader.text("LEDGERD_WEBHOOK_NETWORKS", "").split()),
+        "webhook_timeout_s": reader.seconds("LEDGERD_WEBHOOK_TIMEOUT_S", Config.webhook_timeout_s),
+        "webhook_attempts": reader.integer("LEDGERD_WEBHOOK_ATTEMPTS", Config.webhook_attempts, 1, 1000),
+        "webhook_backoff_s": reader.seconds("LEDGERD_WEBHOOK_BACKOFF_S", Config.webhook_backoff_s),
+        "webhook_backoff_cap_s": reader.seconds("LEDGERD_WEBHOOK_BACKOFF_CAP_S", Config.webhook_backoff_cap_s),
+        "webhook_breaker_s": reader.seconds("LEDGERD_WEBHOOK_BREAKER_S", Config.webhook_breaker_s),
+        "webhook_lease_s": reader.integer("LEDGERD_WEBHOOK_LEASE_S", Config.webhook_lease_s, 2, 3600),
+        "webhook_workers": reader.integer("LEDGERD_WEBHOOK_WORKERS", Config.webhook_workers, 1, 1000),
+        "webhook_target_workers": reader.integer("LEDGERD_WEBHOOK_TARGET_WORKERS", Config.webhook_target_workers, 1, 1000),
+    }
 
 
 def default_data_dir() -> Path:

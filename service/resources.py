@@ -53,6 +53,7 @@ from service.ledger.user_cache import UserCache, UserKey
 from service.ledger.users import Users
 from service.repository.accounts import AccountRepository
 from service.repository.bulk import BulkRepository
+from service.repository.dispatching import DispatchRepository
 from service.repository.entries import EntryRepository
 from service.repository.events import EventRepository
 from service.repository.health import HealthRepository
@@ -142,5 +143,6 @@ class Resources:
         ]
         if metrics.on:
             resources.append(MetricsHandlers(metrics.render, Readers(config.metrics_from).include))
+        DispatchRepository(pool, queries)  # of another process: here its queries are checked with the others
         queries.check_all_taken()
         self.routes: list[Route] = [route for handlers in resources for route in handlers.routes()]

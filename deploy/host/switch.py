@@ -41,6 +41,7 @@ def switch(old: str, release: Path, say: Callable[[str], None]) -> None:
         if with_grpc:
             say("restarting gRPC, which finishes its calls")
             units.start(units.GRPC, again=True)
+        _restart_dispatcher(say)
     except BaseException:
         say(f"going back: starting {old} again")
         _restore(old)
@@ -48,8 +49,16 @@ def switch(old: str, release: Path, say: Callable[[str], None]) -> None:
         _make_live(old, new)
         if with_grpc:
             run("systemctl", "restart", units.GRPC)
+        _restart_dispatcher(say)
         _take_down(new)
         raise
+
+
+def _restart_dispatcher(say: Callable[[str], None]) -> None:
+    """Let it follow the live instance, where it runs. No release fails for it: what it does not deliver now, it does later."""
+    if run("systemctl", "try-restart", units.DISPATCHER).returncode != 0:
+        say(f"{units.DISPATCHER} did not start again, so no webhooks are delivered. Its last words:")
+        say(units.last_words(units.DISPATCHER))
 
 
 def _bring_up(colour: str, release: Path, say: Callable[[str], None]) -> None:

@@ -12,6 +12,7 @@ from host.layout import COMMAND, SYSUSERS, UNITS, Refused
 
 TARGET, SOCKET, POSTGRES = "ledgerd.target", "ledgerd.socket", "ledgerd-postgres.service"
 GRPC = "ledgerd-grpc.service"  # where it is enabled, it follows the live instance
+DISPATCHER = "ledgerd-dispatcher.service"  # it follows the live instance
 PROBE_TIMEOUT_S = 10
 PROBES = 20  # both instances accept on one socket: enough fresh connections that each is asked
 

@@ -24,6 +24,7 @@ class WebhookRepository:
         self._find = queries.take("find_webhook")
         self._list = queries.take("list_webhooks")
         self._change = queries.take("change_webhook")
+        self._hurry = queries.take("hurry_deliveries")
         self._delete = queries.take("delete_webhook")
         self._rotate = queries.take("rotate_webhook_secret")
         self._deliveries = queries.take("list_webhook_deliveries")
@@ -61,7 +62,8 @@ class WebhookRepository:
             "url": changes.get("url"), "types": _array(changes.get("types")), "description": changes.get("description"),
             "account_ids": _array(changes.get("account_ids")), "status": changes.get("status"), "named": list(changes),
         }
-        return self._change_one(ctx, ledger_id, webhook_id, self._change, values)
+        hurries = "url" in changes or changes.get("status") == "enabled"
+        return self._change_one(ctx, ledger_id, webhook_id, self._change, values, hurries=hurries)
 
     def delete_webhook(self, ctx: Context, ledger_id: int, webhook_id: int) -> bool:
         """Whether there was one."""
@@ -89,12 +91,14 @@ class WebhookRepository:
             return conn.execute(self._redeliver, where).rowcount
 
     def _change_one(
-        self, ctx: Context, ledger_id: int, webhook_id: int, query: str, values: Mapping[str, Any]
+        self, ctx: Context, ledger_id: int, webhook_id: int, query: str, values: Mapping[str, Any], *, hurries: bool = False
     ) -> Webhook | None:
         with self._pool.connection(ctx, writes=True) as conn, conn.transaction():
             where = {"ledger_id": ledger_id, "webhook_id": webhook_id, **values}
             if conn.execute(query, where).fetchone() is None:
                 return None
+            if hurries:
+                conn.execute(self._hurry, where)
             return self._webhook(conn, ledger_id, webhook_id)
 
     def _webhook(self, conn: PgConnection, ledger_id: int, webhook_id: int) -> Webhook | None:

@@ -82,10 +82,11 @@ def serve(config: Config, env: Mapping[str, str], say: Callable[[str], None]) ->
 
 def _companions(config: Config, env: Mapping[str, str], url: str, say: Callable[[str], None]) -> list[Companion]:
     """What runs beside the web server, started."""
-    if config.grpc_bind is None:
-        return []
-    say(f"gRPC is to be served on {config.grpc_bind}")
-    return [Companion("grpc", {**env, "DATABASE_URL": url}, say)]
+    commands = ["dispatcher"] if config.dispatcher == "on" else []
+    if config.grpc_bind is not None:
+        say(f"gRPC is to be served on {config.grpc_bind}")
+        commands.append("grpc")
+    return [Companion(command, {**env, "DATABASE_URL": url}, say) for command in commands]
 
 
 def _web_env(env: Mapping[str, str], url: str) -> dict[str, str]:

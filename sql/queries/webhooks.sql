@@ -40,6 +40,11 @@ UPDATE webhooks SET
 WHERE ledger_id = %(ledger_id)s AND id = %(webhook_id)s
 RETURNING id;
 
+-- name: hurry_deliveries
+-- Another receiver, or the same after a pause: nobody shall wait for what the one before has earned.
+UPDATE webhook_deliveries SET next_attempt_at = clock_timestamp()
+WHERE ledger_id = %(ledger_id)s AND webhook_id = %(webhook_id)s AND status = 'waiting' AND next_attempt_at > clock_timestamp();
+
 -- name: delete_webhook
 DELETE FROM webhooks WHERE ledger_id = %(ledger_id)s AND id = %(webhook_id)s RETURNING id;
 

@@ -36,7 +36,7 @@ def test_it_starts_in_order(ledgerd: Installed) -> None:
 def test_it_comes_back_with_the_machine(ledgerd: Installed) -> None:
     """What the target wants at boot is the socket, the database and the live instance, and not the other one."""
     wanted = ledgerd.machine.run("systemctl", "show", "--property=Wants", "--value", "ledgerd.target").stdout.split()
-    assert sorted(wanted) == sorted(["ledgerd.socket", "ledgerd-postgres.service", ledgerd.web])
+    assert sorted(wanted) == sorted(["ledgerd.socket", "ledgerd-postgres.service", "ledgerd-dispatcher.service", ledgerd.web])
     assert ledgerd.machine.run("systemctl", "is-enabled", "ledgerd.target").stdout.strip() == "enabled"
 
 
