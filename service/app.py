@@ -12,6 +12,7 @@ from service.api.kept_user import KeptUser
 from service.api.positions import Positions, carry_positions
 from service.api.problem import problem
 from service.api.routes import body_limits, public_paths
+from service.api.websocket import with_upgrades
 from service.concurrency.context import background, with_timeout
 from service.concurrency.primitives import monotonic
 from service.concurrency.spawn import Tasks
@@ -55,7 +56,10 @@ class Application:
         metrics = self.telemetry.metrics
         observers = self.telemetry.observers()
         within = chain(
-            carry_positions(hot_routes(create_flask(self.routes), self.routes), Positions(self.resources.cursors)),
+            carry_positions(
+                with_upgrades(hot_routes(create_flask(self.routes), self.routes), self.routes),
+                Positions(self.resources.cursors),
+            ),
             public_paths=public_paths(self.routes),
             render=problem,
             authenticate=self.resources.authenticator.authenticate,

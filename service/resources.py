@@ -27,6 +27,7 @@ from service.api.streams import Streams
 from service.api.transfers import TransferHandlers
 from service.api.users import UserHandlers
 from service.api.webhooks import WebhookHandlers
+from service.api.websocket import WebSocketHandlers
 from service.audit.seal import Seals
 from service.audit.sealing import Sealing
 from service.config import Config
@@ -113,6 +114,7 @@ class Resources:
         self.sealing = Sealing(seals, interval_s=config.seal_interval_s)
         self.events = EventRepository(pool, queries)
         self.feed = Feed(self.events, most=config.live_clients)
+        listening = Listening(self.feed, self.events)
         self.services = ServiceRepository(pool, queries)
         self.registry = Registry(self.services)
         self.discovery = Discovery(self.services)
@@ -131,7 +133,8 @@ class Resources:
             BulkHandlers(bulk, cursors),
             ImportHandlers(bulk, cursors, longest_s=config.import_timeout_s, draining=draining),
             ExportHandlers(transfers, Streams(most=STREAMS_AT_ONCE, longest_s=config.export_timeout_s)),
-            EventHandlers(Listening(self.feed, self.events), heartbeat_s=config.live_heartbeat_s),
+            EventHandlers(listening, heartbeat_s=config.live_heartbeat_s),
+            WebSocketHandlers(listening, heartbeat_s=config.live_heartbeat_s),
             SearchHandlers(Search(SearchRepository(reader, queries), config.search_timeout_s)),
             WebhookHandlers(webhooks, cursors),
             SealHandlers(Seals(seals), cursors),

@@ -3,7 +3,8 @@
 Everything here that waits takes its clock from a context, so a test that gives the root context a clock of its own decides
 what time it is, and nothing sleeps. Guarantees of the system's clock:
 
-- `call_at` costs no thread of its own: one timer thread serves every call that is due, and lives while there is one.
+- `call_at` costs no thread of its own: one timer thread serves every call that is due, and lives while there is one, and up to
+  LINGER_S longer: calls that are asked for and cancelled again and again, as each statement does, start no thread each.
 - A function is called at its time or later, never earlier, and not after its cancelling has returned, unless it was under way.
 - What a function raises, of whatever kind, is logged and harms no other. Where the system gives no thread, all are told whose
   call would not be made.
@@ -27,6 +28,7 @@ from service.concurrency.primitives import Lock, Parking, Thread, monotonic
 log = logging.getLogger(__name__)
 
 FEW = 64  # so many cancelled calls are not worth a clean-up
+LINGER_S = 0.1  # the timer looks so often whether there is still something to wait for
 
 
 class Clock(Protocol):
@@ -98,9 +100,7 @@ class SystemClock:
         """Waits for no lock: a finaliser may cancel a context in the middle of anything."""
         if self._callbacks.pop(number, None) is None:
             return
-        if not self._callbacks:
-            self._parking.wake()
-        elif len(self._times) > 2 * len(self._callbacks) + FEW and self._lock.acquire(blocking=False):
+        if len(self._times) > 2 * len(self._callbacks) + FEW and self._lock.acquire(blocking=False):
             try:
                 self._times = [entry for entry in self._times if entry[1] in self._callbacks]
                 heapify(self._times)
@@ -108,17 +108,21 @@ class SystemClock:
                 self._lock.release()
 
     def _run(self) -> None:
+        idle = False
         try:
             while True:
                 with self._lock:
-                    self._parking = parking = Parking()  # before looking: whoever cancels after the look wakes this one
+                    self._parking = parking = Parking()  # before looking: an earlier call that comes after the look wakes this
                     callback = self._take_due()
                     if callback is None and not self._times:
-                        self._running = False
-                        return
-                    pause_s = self._times[0][0] - monotonic() if self._times else 0.0
+                        if idle:
+                            self._running = False
+                            return
+                        idle, pause_s = True, LINGER_S
+                    else:
+                        idle, pause_s = False, min(self._times[0][0] - monotonic(), LINGER_S) if self._times else 0.0
                 if callback is None:
-                    parking.wait(pause_s)
+                    idle = not parking.wait(pause_s) and idle  # who woke it may have cancelled meanwhile, and will come again
                 else:
                     _call(callback)
         except BaseException:  # its greenlet was killed: the next call starts another

@@ -14,6 +14,7 @@ from service.concurrency.context import Context
 from service.doctor.examine import Examination, Group, Verdicts
 from service.doctor.subject import Subject
 from service.doctor.verdict import Verdict, ok, problem, warning
+from service.extras import grpc_problems
 from service.repository.binaries import packaged_binaries
 from service.server.supervisor import embedded
 
@@ -89,6 +90,26 @@ def port(_ctx: Context, subject: Subject) -> Verdicts:
     return problem(f"another program listens on {bind}", "`ss -ltnp` shows which; stop it, or set LEDGERD_BIND")
 
 
+def grpc(_ctx: Context, subject: Subject) -> Verdicts:
+    """What gRPC needs, where it is asked for."""
+    bind = subject.config.grpc_bind
+    if bind is None:
+        return ok("not asked for: LEDGERD_GRPC_BIND is not set")
+    if problems := grpc_problems():
+        return problem(problems[0], "install it, or unset LEDGERD_GRPC_BIND")
+    host, _, number = bind.rpartition(":")
+    host = host.strip("[]")
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, int(number)))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return ok(f"somebody listens on {bind}: `ledgerd grpc`, or another program (`ss -ltnp` shows which)")
+            return problem(f"{bind} cannot be listened on: {error.strerror}", "choose another LEDGERD_GRPC_BIND")
+    return ok(f"{bind} is free")
+
+
 def is_ledgerd(host: str, number: int) -> bool:
     """Whether the one who listens there answers /healthz as ledgerd does."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # nosec B104  # compared, not bound
@@ -123,5 +144,5 @@ def nearest(folder: Path) -> Path:
 GROUP = Group("host", (
     Examination("data directory", data_dir), Examination("embedded PostgreSQL", embedded_postgres),
     Examination("admin key", admin_key), Examination("credentials", credentials), Examination("run folder", run_folder),
-    Examination("port", port),
+    Examination("port", port), Examination("gRPC", grpc),
 ))  # fmt: skip

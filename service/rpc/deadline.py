@@ -15,6 +15,8 @@ from service.errors import ClientClosedRequest
 from service.middleware.environ import CONTEXT, Middleware
 from service.rpc.environ import LIFE, SERVICER
 
+FOREVER_S = 30 * 86_400.0  # a deadline beyond this is none
+
 
 def deadline(longest_s: Callable[[str], float | None]) -> Middleware:
     """Set `ledgerd.context` and `ledgerd.rpc.life`; `longest_s(path)` is what a call of a method may take, None: any time."""
@@ -33,8 +35,8 @@ def deadline(longest_s: Callable[[str], float | None]) -> Middleware:
 
 
 def _context(asked_s: float, longest_s: float | None) -> Context:
-    """What the client asks for is infinite where it has no deadline."""
-    within_s = min(asked_s, inf if longest_s is None else longest_s)
+    """What the client asks for is some hundred years where it has no deadline, or one that grpc could not read."""
+    within_s = min(asked_s if asked_s < FOREVER_S else inf, inf if longest_s is None else longest_s)
     return with_cancel(background()) if within_s == inf else with_timeout(background(), within_s)
 
 

@@ -11,11 +11,13 @@ import grpc
 from service.concurrency.context import Context
 from service.errors import ClientClosedRequest, MalformedRequest
 from service.middleware.environ import ROUTE
+from service.rpc.overdue import Overdue
 
 SERVICER = "ledgerd.rpc.context"  # grpc's own context of the call
 MESSAGES = "ledgerd.rpc.messages"  # the client's messages as they come, in bytes
 FAILURE = "ledgerd.rpc.failure"  # the LedgerdError that the call ends with
 LIFE = "ledgerd.rpc.life"  # the call's Context for as long as it lasts; that of a stream outlasts what derives from it
+OVERDUE = "ledgerd.rpc.overdue"  # who cuts off what waits for a client for too long
 BEHAVIOUR = "ledgerd.rpc.behaviour"  # the WSGI application that answers this method
 
 TAKEN = {  # metadata that counts; the rest is passed over
@@ -51,15 +53,14 @@ def read_message(environ: WSGIEnvironment) -> bytes:
 
 def next_message(environ: WSGIEnvironment) -> bytes | None:
     """The client's next message, None after the last, waited for no longer than the call lasts. Raises its context's error."""
-    ctx: Context = environ[LIFE]
-    forget = ctx.on_done(environ[SERVICER].cancel)  # whoever sends half a message must not keep a thread
+    life: Context = environ[LIFE]
+    overdue: Overdue = environ[OVERDUE]
     try:
-        message: bytes | None = next(environ[MESSAGES], None)
+        with overdue.watching(life, environ[SERVICER].cancel):  # whoever sends half a message must not keep a thread
+            message: bytes | None = next(environ[MESSAGES], None)
     except Exception:  # noqa: BLE001  # grpc's own way to say that the call is over
-        ctx.check()
+        life.check()
         raise ClientClosedRequest("The client ended the call.") from None
-    finally:
-        forget()
     return message
 
 

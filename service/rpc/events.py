@@ -7,16 +7,17 @@ seconds when its key is not valid any more.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from struct import Struct
 from typing import Any
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 from service.api.calls import Call
-from service.api.events import REASONS
-from service.api.listening import Listening
+from service.api.listening import REASONS, Listening
 from service.api.representation import show_event
 from service.concurrency.context import Context
 from service.errors import Forbidden, LedgerdError, Overloaded, Unauthenticated, Unavailable
+from service.events.event import Event
 from service.events.subscription import Ended, Ending, Subscription
 from service.middleware.environ import PRINCIPAL
 from service.rpc.environ import LIFE, read_message
@@ -26,6 +27,7 @@ from service.rpc.v1 import ledger_pb2
 SCOPE = "events:read"
 CHECK_S = 1.0  # between two looks at the key
 
+_LENGTH = Struct(">I")
 _NAMES = {"account_ids": "account_id"}  # as HTTP's parameters have them
 
 
@@ -42,7 +44,7 @@ class EventStream:
         values = to_values(parse(ledger_pb2.StreamEventsRequest, read_message(environ)))
         follow = values.pop("follow", True)
         given = {_NAMES.get(name, name): _text(value) for name, value in values.items()}
-        subscription = self._listening.open(Call(environ), given, follow=follow)
+        subscription = self._listening.open(Call(environ), given, follow=follow).subscription
         start_response("200 OK", [])
         return self._events(environ, subscription)
 
@@ -60,8 +62,7 @@ class EventStream:
                 except TimeoutError:
                     continue
                 for batch in batches:
-                    for event in batch.events:
-                        yield fill(ledger_pb2.Event(), show_event(event)).SerializeToString()
+                    yield from _split(batch.shown(show))
         except Ended as end:
             if end.ending is not Ending.COMPLETE:
                 raise _error_of(end.ending) from None
@@ -76,6 +77,20 @@ class EventStream:
         except (Unavailable, Overloaded):
             return
         _check_scope(principal.scopes)
+
+
+def show(events: Sequence[Event]) -> bytes:
+    """The messages of events in a row, each after its length: made once for all streams that want the same."""
+    messages = [fill(ledger_pb2.Event(), show_event(event)).SerializeToString() for event in events]
+    return b"".join(_LENGTH.pack(len(message)) + message for message in messages)
+
+
+def _split(messages: bytes) -> Iterator[bytes]:
+    at = 0
+    while at < len(messages):
+        begin = at + _LENGTH.size
+        at = begin + _LENGTH.unpack_from(messages, at)[0]
+        yield messages[begin:at]
 
 
 def _check_scope(scopes: Iterable[str]) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from typing import NoReturn
 from wsgiref.types import WSGIApplication, WSGIEnvironment
 
@@ -20,20 +19,21 @@ from service.api.problem import STATUS as HTTP_STATUS
 from service.concurrency.context import Context
 from service.errors import Internal, LedgerdError
 from service.middleware.environ import ANSWER_STATUS, REQUEST_ID, ExcInfo, Headers
-from service.rpc.environ import BEHAVIOUR, FAILURE, LIFE, make_environ
+from service.rpc.environ import BEHAVIOUR, FAILURE, LIFE, OVERDUE, make_environ
+from service.rpc.overdue import Overdue
 from service.rpc.status import describe
 
 log = logging.getLogger(__name__)
 
-LINGER_S = 1.0
 _NOT_TOLD = frozenset({"content-type", "content-length", "location"})  # what is about HTTP alone
 
 
 class Handlers:
     """Makes grpc's handlers of behaviours: WSGI applications whose bodies are messages. `app` is the interceptors."""
 
-    def __init__(self, app: WSGIApplication) -> None:
+    def __init__(self, app: WSGIApplication, overdue: Overdue) -> None:
         self._app = app
+        self._overdue = overdue
 
     def unary(self, path: str, behaviour: WSGIApplication) -> grpc.RpcMethodHandler[bytes, bytes]:
         """A method that answers one message."""
@@ -63,12 +63,11 @@ class Handlers:
 
         return grpc.stream_stream_rpc_method_handler(handle)
 
-    @staticmethod
     def _begin(
-        path: str, behaviour: WSGIApplication, messages: Iterator[bytes], context: grpc.ServicerContext
+        self, path: str, behaviour: WSGIApplication, messages: Iterator[bytes], context: grpc.ServicerContext
     ) -> WSGIEnvironment:
         environ = make_environ(path, context, messages)
-        environ[BEHAVIOUR] = behaviour
+        environ[BEHAVIOUR], environ[OVERDUE] = behaviour, self._overdue
         return environ
 
 
@@ -105,7 +104,7 @@ def _told(environ: WSGIEnvironment, context: grpc.ServicerContext, pieces: Itera
         if FAILURE not in environ:
             context.send_initial_metadata(())  # so that a client knows that it has begun, though nothing is to be told yet
         for piece in pieces:
-            with _sending(environ[LIFE], context):
+            with environ[OVERDUE].watching(environ[LIFE], context.cancel):  # who does not read must not keep a thread
                 yield piece
     except LedgerdError as error:
         environ[FAILURE] = error
@@ -117,19 +116,6 @@ def _told(environ: WSGIEnvironment, context: grpc.ServicerContext, pieces: Itera
             environ[ANSWER_STATUS] = HTTP_STATUS[environ[FAILURE].code]
         if hasattr(pieces, "close"):
             pieces.close()
-
-
-@contextmanager
-def _sending(life: Context, context: grpc.ServicerContext) -> Iterator[None]:
-    """While a piece waits for the client to read: a call that is over by then has LINGER_S left, and is cut."""
-    clock, timers = life.clock, list[Callable[[], None]]()
-    forget = life.on_done(lambda: timers.append(clock.call_at(clock.now() + LINGER_S, lambda: (context.cancel(), None)[1])))
-    try:
-        yield
-    finally:
-        forget()
-        for stop in timers:
-            stop()
 
 
 def _end_context(environ: WSGIEnvironment) -> None:

@@ -13,17 +13,21 @@ from wsgiref.types import WSGIApplication
 import grpc
 
 from service.api.routes import Route
+from service.concurrency.context import background
 from service.concurrency.primitives import monotonic
+from service.concurrency.spawn import Tasks
 from service.errors import ConfigurationError
 from service.middleware.body_limit import MEBIBYTE
 from service.rpc import health, reflection
 from service.rpc.handlers import Handlers
 from service.rpc.health import Health
+from service.rpc.overdue import Overdue
 from service.rpc.reflection import Reflection
 from service.rpc.services import STREAM_EVENTS, methods
 from service.rpc.streams import Streams
 
 POLL_S = 0.05
+STOP_S = 1.0
 WAITING = 4  # calls that may wait, for each thread
 CHECK, WATCH = f"/{health.SERVICE}/Check", f"/{health.SERVICE}/Watch"
 REFLECT = f"/{reflection.SERVICE}/ServerReflectionInfo"
@@ -37,6 +41,9 @@ OPTIONS = {
     "grpc.keepalive_timeout_ms": 20_000,
     "grpc.http2.min_ping_interval_without_data_ms": 10_000,  # clients may ask so often whether the server is there
     "grpc.max_connection_idle_ms": 300_000,
+    "grpc.server_handshake_timeout_ms": 10_000,  # for a connection that says nothing
+    "grpc.max_allowed_incoming_connections": 4_096,
+    "grpc.max_concurrent_streams": 1_024,  # calls of one connection; further ones wait at the client
 }
 
 
@@ -60,7 +67,10 @@ class GrpcServer:
         unary = methods(routes)
         names = sorted({path.split("/")[1] for path in unary})
         self.health = Health(names)
-        handlers = Handlers(intercept(public_paths=PUBLIC, longest_s=lambda path: None if path in ENDLESS else longest_s))
+        self._tasks = Tasks(background())
+        self._overdue = Overdue()
+        app = intercept(public_paths=PUBLIC, longest_s=lambda path: None if path in ENDLESS else longest_s)
+        handlers = Handlers(app, self._overdue)
         single: dict[str, WSGIApplication] = {**unary, CHECK: self.health.check}
         found = {path: handlers.unary(path, behave) for path, behave in single.items()}
         reflect = Reflection([*names, health.SERVICE, reflection.SERVICE]).tell
@@ -78,6 +88,7 @@ class GrpcServer:
             port = self._server.add_insecure_port(self._bind)
         except RuntimeError as error:
             raise ConfigurationError(f"LEDGERD_GRPC_BIND: {self._bind} cannot be listened on: {error}") from None
+        self._tasks.spawn("overdue calls", self._overdue.run)
         self._server.start()
         return port
 
@@ -95,6 +106,7 @@ class GrpcServer:
         if not whole:
             self._server.stop(None)
         self._threads.shutdown()
+        self._tasks.stop(STOP_S)
         return whole
 
 

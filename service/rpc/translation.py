@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from math import isfinite
 from typing import Any
 
 from google.protobuf.message import DecodeError, Message
@@ -39,7 +40,10 @@ def parse(kind: type[Message], data: bytes) -> Message:
 
 
 def to_values(message: Message) -> dict[str, Any]:
-    """A request's fields, those that are set, by the names that the JSON has. Raises InvalidInput for times that are none."""
+    """A request's fields, those that are set, by the names that the JSON has.
+
+    Raises InvalidInput, which names the field, for times and numbers that are none.
+    """
     values: dict[str, Any] = {}
     for field, value in message.ListFields():
         if field.name.startswith(_WITHOUT):
@@ -53,14 +57,14 @@ def to_values(message: Message) -> dict[str, Any]:
 
 
 def _value(field: Any, value: Any) -> Any:
-    if isinstance(value, Struct):
-        return _object(value)
-    if isinstance(value, Timestamp):
-        try:
+    try:
+        if isinstance(value, Struct):
+            return _object(value)
+        if isinstance(value, Timestamp):
             return value.ToDatetime(tzinfo=UTC).isoformat().replace("+00:00", "Z")
-        except (ValueError, OverflowError):
-            problem = FieldError(field.name, "there is no such time")
-            raise InvalidInput(f"{field.name}: there is no such time.", fields=(problem,)) from None
+    except (ValueError, OverflowError):
+        message = "there is no such time" if isinstance(value, Timestamp) else "NaN and infinity are no JSON numbers"
+        raise InvalidInput(f"{field.name}: {message}.", fields=(FieldError(field.name, message),)) from None
     return value if field.enum_type is None else _word(field.enum_type, value)
 
 
@@ -69,12 +73,15 @@ def _object(struct: Struct) -> dict[str, Any]:
 
 
 def _plain(value: Value) -> Any:
+    """As JSON has it. Raises ValueError for a number that it cannot have."""
     kind = value.WhichOneof("kind")
     if kind == "struct_value":
         return _object(value.struct_value)
     if kind == "list_value":
         return [_plain(each) for each in value.list_value.values]
     if kind == "number_value":
+        if not isfinite(value.number_value):
+            raise ValueError(value.number_value)
         return int(value.number_value) if value.number_value.is_integer() else value.number_value
     return None if kind in (None, "null_value") else getattr(value, kind)
 

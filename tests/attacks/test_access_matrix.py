@@ -145,7 +145,7 @@ def test_an_id_of_another_ledger_in_a_body_is_not_there(world: World, route: Rou
 
 @pytest.mark.parametrize(
     ("route", "parameter"),
-    [(route, p.name) for route in TENANT for p in route.query if p.name not in NEUTRAL],
+    [(route, p.name) for route in TENANT if 101 not in route.answers for p in route.query if p.name not in NEUTRAL],
     ids=name_of,
 )
 def test_a_filter_finds_nothing_of_another_ledger(world: World, route: Route, parameter: str) -> None:

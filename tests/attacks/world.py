@@ -134,6 +134,11 @@ REQUIRED: dict[str, Callable[[], str]] = {"q": lambda: "tempting", "name": lambd
 STREAMED = {"follow": "false", "after": "0"}
 # Routes that take a name which a client chooses, in whatever ledger: one that nobody has is made, or has nothing yet.
 OF_ANY_NAME = {("GET", "/api/services/<service>"), ("PUT", "/api/services/<service>/instances/<instance_id>")}
+# A good handshake of a WebSocket.
+UPGRADE = {
+    "Upgrade": "websocket", "Connection": "Upgrade", "Sec_WebSocket_Version": "13",
+    "Sec_WebSocket_Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+}
 # Whose data is whose business: scopes that `operator` alone holds reach every ledger.
 OF_EVERY_LEDGER = {"ledgers:read", "ledgers:write"}
 
@@ -218,7 +223,22 @@ def send(
         path += "?" + "&".join(f"{name}={value}" for name, value in asked.items())
     if isinstance(route.body, Media):
         return client.call(route.method, path, body, Content_Type=route.body.types[0])
+    if 101 in route.answers:
+        return client.call(route.method, path, body, take_over=Gone, **UPGRADE)
     return client.call(route.method, path, body)
+
+
+class Gone:
+    """The line of a client that left when its connection was upgraded."""
+
+    def receive(self) -> bytes:
+        return b""
+
+    def sendall(self, data: bytes) -> None:
+        raise BrokenPipeError
+
+    def end_input(self) -> None:
+        return None
 
 
 def listed(reply: Reply) -> list[Any]:

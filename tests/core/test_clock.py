@@ -184,8 +184,26 @@ def test_cancelling_waits_for_nobody() -> None:
     assert (called, clock._times) == ([], [])
 
 
-def test_a_call_that_is_cancelled_as_the_timer_lies_down_wakes_it() -> None:
-    """Between its look at the list and its sleep: it ends at once, not at the time of the call."""
+def test_calls_that_are_cancelled_one_after_the_other_share_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though there is none in between."""
+    started = []
+
+    class Counted(threading.Thread):
+        def start(self) -> None:
+            started.append(self)
+            super().start()
+
+    monkeypatch.setattr(clock_module, "Thread", Counted)
+    clock = SystemClock()
+    for _ in range(100):
+        clock.call_at(monotonic() + 60, lambda: None)()
+        threading.Event().wait(0.0001)  # the timer has its turn
+    assert len(started) < 50  # one, or more where the machine stands still for as long as it lingers
+    wait_until(lambda: not timers(), 10)
+
+
+def test_a_call_that_is_cancelled_as_the_timer_lies_down_keeps_it_from_nothing() -> None:
+    """Between its look at the list and its sleep: it ends soon, not at the time of the call."""
 
     class Slow(SystemClock):
         def _take_due(self) -> Callable[[], None] | None:

@@ -170,3 +170,18 @@ def test_an_address_of_no_interface_is_a_problem() -> None:
     verdict = look(files.port, bind="203.0.113.1:8080")
     assert verdict.state is State.PROBLEM
     assert "cannot be listened on" in verdict.detail
+
+
+def test_grpc_is_looked_at_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not asked for; free; taken; not to be had; not installed."""
+    assert look(files.grpc).state is State.OK
+    bind = f"127.0.0.1:{free_port()}"
+    assert look(files.grpc, grpc_bind=bind).detail == f"{bind} is free"
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", int(bind.rpartition(":")[2])))
+        taken.listen()
+        assert look(files.grpc, grpc_bind=bind).detail.startswith("somebody listens")
+    assert look(files.grpc, grpc_bind="192.0.2.1:8081").state is State.PROBLEM
+    monkeypatch.setattr(files, "grpc_problems", lambda: ["it is not installed"])
+    missing = look(files.grpc, grpc_bind=bind)
+    assert (missing.state, missing.detail) == (State.PROBLEM, "it is not installed")

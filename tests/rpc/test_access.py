@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import re
+import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -153,6 +156,9 @@ def test_the_servers_longest_holds_where_the_client_asks_for_more(
             for asked_s in (None, 3600.0):
                 reply = client.user("DeleteUser", {"id": number}, timeout_s=asked_s)
                 assert (reply.status, reply.code) == (grpc.StatusCode.DEADLINE_EXCEEDED, "deadline_exceeded")
+            for malformed in ("soon", "-1S", "5", "99999999999H"):  # what grpc cannot read is none
+                reply = client.user("DeleteUser", {"id": number}, timeout_s=None, grpc_timeout=malformed)
+                assert (reply.status, reply.code) == (grpc.StatusCode.DEADLINE_EXCEEDED, "deadline_exceeded")
     finally:
         assert server.stop(10)
 
@@ -182,6 +188,36 @@ def test_an_unknown_method_is_unimplemented(rpc: RpcClient) -> None:
     """So is one of a service that there is not."""
     for path in ("/ledgerd.v1.UserService/Nothing", "/ledgerd.v2.UserService/GetUser", "/"):
         assert rpc.raw(path, b"").status is grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_metadata_beyond_all_bounds_is_refused(rpc: RpcClient) -> None:
+    """By grpc itself; and the server goes on."""
+    assert rpc.user("ListUsers", x_request_id="x" * 20_000).status is grpc.StatusCode.RESOURCE_EXHAUSTED
+    many = {f"k{number}": "v" * 100 for number in range(200)}
+    assert rpc.user("ListUsers", **many).status is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert rpc.user("ListUsers").status is grpc.StatusCode.OK
+
+
+def test_metadata_that_is_given_twice_is_joined(rpc: RpcClient) -> None:
+    """As HTTP does it: two keys are not one of them."""
+    method = rpc.channel.unary_unary("/ledgerd.v1.UserService/ListUsers")
+    with pytest.raises(grpc.RpcError) as raised:
+        method(b"", metadata=[*rpc.metadata(), *rpc.metadata()], timeout=10)
+    assert raised.value.code() is UNAUTHENTICATED
+
+
+def test_the_process_is_not_patched() -> None:
+    """Neither gevent nor gunicorn is loaded by what `ledgerd grpc` runs."""
+    check = "import sys, service.commands.grpc; sys.exit(any(name in sys.modules for name in ('gevent', 'gunicorn')))"
+    assert subprocess.run([sys.executable, "-c", check], check=False, timeout=60).returncode == 0
+
+
+def test_a_silent_connection_is_closed(rpc_server: tuple[Any, int], rpc: RpcClient) -> None:
+    """One that never says that it speaks HTTP/2; the others are served meanwhile."""
+    with socket.create_connection(("127.0.0.1", rpc_server[1]), 30) as silent:
+        assert rpc.user("ListUsers").status is grpc.StatusCode.OK
+        while silent.recv(4096):  # the server's settings, then the end
+            pass
 
 
 def slow_messages(stop: Any) -> Iterator[bytes]:

@@ -39,15 +39,20 @@ class Program:
     workers: tuple[int, ...] = ()
 
 
+def find_go(go: str | None) -> str:
+    """The Go compiler: `go`, or where it usually is. Raises BuildError where it is not."""
+    go = go or shutil.which("go") or next((str(path) for path in GO_PLACES if path.exists()), None)
+    if go is None or shutil.which(go) is None:
+        raise BuildError("this needs Go, to build a program; on Debian: apt install golang-go, or name it with --go")
+    return go
+
+
 def build_peer(go: str | None, folder: Path) -> tuple[Path, str]:
     """Compile the peer into `folder`; the program, and with which pgx. Raises BuildError.
 
     Modules are taken as go.mod pins them; where they cannot be had, pgx v4 as Debian packages it.
     """
-    go = go or shutil.which("go") or next((str(path) for path in GO_PLACES if path.exists()), None)
-    if go is None or shutil.which(go) is None:
-        raise BuildError("this needs Go, to build the peer; on Debian: apt install golang-go, or name it with --go")
-    program = folder / "peer"
+    go, program = find_go(go), folder / "peer"
     done = subprocess.run([go, "build", "-o", program, "."], cwd=PEER, capture_output=True, text=True, check=False)
     if done.returncode == 0:
         return program, "pgx v5"

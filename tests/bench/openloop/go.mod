@@ -1,0 +1,3 @@
+module ledgerd/openloop
+
+go 1.20
