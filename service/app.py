@@ -12,6 +12,7 @@ from service.api.kept_user import KeptUser
 from service.api.positions import Positions, carry_positions
 from service.api.problem import problem
 from service.api.routes import body_limits, public_paths
+from service.api.websocket import with_upgrades
 from service.concurrency.context import background, with_timeout
 from service.concurrency.primitives import monotonic
 from service.concurrency.spawn import Tasks
@@ -55,7 +56,10 @@ class Application:
         metrics = self.telemetry.metrics
         observers = self.telemetry.observers()
         within = chain(
-            carry_positions(hot_routes(create_flask(self.routes), self.routes), Positions(self.resources.cursors)),
+            carry_positions(
+                with_upgrades(hot_routes(create_flask(self.routes), self.routes), self.routes),
+                Positions(self.resources.cursors),
+            ),
             public_paths=public_paths(self.routes),
             render=problem,
             authenticate=self.resources.authenticator.authenticate,
@@ -89,6 +93,7 @@ class Application:
         self.database.open(self._tasks.spawn)
         self._tasks.spawn("posting lane", self.resources.posting.run_lane)
         self._tasks.spawn("live events", self.resources.feed.run)
+        self._tasks.spawn("keys of live events", self.resources.key_watch.run)
         self._tasks.spawn("expiry of holds", self.resources.expiry.run)
         self._tasks.spawn("expiry of instances", self.resources.registry.run)
         for number in range(1, LANES + 1):
@@ -149,6 +154,7 @@ class Application:
         if self._seals:
             metrics.watch_sealing(lambda: self.resources.sealing.unsealed_age_s)
         metrics.watch_pool("primary", self.database.pool.statistics)
+        metrics.watch_feed(self.resources.feed)
         metrics.watch_hedging(self.database.hedging)
         for replica in self.database.replicas.all:
             server = f"replica {replica.name}"

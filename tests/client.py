@@ -11,7 +11,7 @@ from werkzeug.test import Client
 
 from service.api.problem import CLIENT_CLOSED_REQUEST
 from service.app import Application
-from service.middleware.environ import CLIENT_LEFT
+from service.middleware.environ import CLIENT_LEFT, TAKE_OVER
 from tests.contract.document import contract
 from tests.reply import Reply
 
@@ -22,16 +22,19 @@ class ApiClient:
     """Calls the application through its whole middleware, without a server; each answer must be one that is documented."""
 
     def __init__(self, application: Application, key: str | None) -> None:
+        self.application = application
         self._client = Client(application)
         self.key = key
 
     def call(
         self, method: str, path: str, body: Any = None, /,
-        *, raw: bytes | None = None, client_left: Callable[..., Any] | None = None, peer: str = "127.0.0.1", **headers: str,
+        *, raw: bytes | None = None, client_left: Callable[..., Any] | None = None, peer: str = "127.0.0.1",
+        take_over: Callable[..., Any] | None = None, **headers: str,
     ) -> Reply:
         """Send a request; `body` goes as JSON, `raw` as it is; header names are given with underscores.
 
-        `client_left` is the server's hook by that name (service/middleware/environ.py), `peer` the address that it comes from.
+        `client_left` and `take_over` are the server's hooks by these names (service/middleware/environ.py), `peer` the
+        address that it comes from.
         """
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         if self.key is not None:
@@ -39,7 +42,8 @@ class ApiClient:
         data = raw if raw is not None else None if body is None else json.dumps(body).encode()
         if data is not None:
             named.setdefault("Content-Type", "application/json")
-        environ = {"REMOTE_ADDR": peer} | ({} if client_left is None else {CLIENT_LEFT: client_left})
+        hooks = {CLIENT_LEFT: client_left, TAKE_OVER: take_over}
+        environ = {"REMOTE_ADDR": peer} | {name: hook for name, hook in hooks.items() if hook is not None}
         with self._client.open(path, method=method, data=data, headers=named, environ_overrides=environ) as answer:
             reply = Reply(answer.status_code, dict(answer.headers), answer.get_data())
         if reply.status != CLIENT_CLOSED_REQUEST:  # nobody sees it

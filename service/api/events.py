@@ -6,23 +6,19 @@ The form is that of https://html.spec.whatwg.org/multipage/server-sent-events.ht
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from random import uniform
-from wsgiref.types import WSGIEnvironment
 
 from service.api.calls import Answer, Call, to_json
-from service.api.listening import LISTENED, RESUMED, Listening, listened, read_follow
+from service.api.listening import LISTENED, REASONS, RESUMED, SCOPE, Listening, Place, listened, read_follow
 from service.api.representation import show_event
 from service.api.routes import Header, Media, Parameter, Route
-from service.concurrency.clock import SYSTEM_CLOCK
-from service.concurrency.context import background, with_cancel
 from service.errors import ClientClosedRequest
+from service.events.batch import show_all
 from service.events.event import Event
-from service.events.subscription import Ended, Ending, Subscription
+from service.events.subscription import Ended, Ending
 from service.middleware.deadline import end_with_client
-from service.middleware.environ import BEGIN_STREAM
 
-TAKE_S = 5.0  # a client has so long to take what is told at the end; then it is cut off
 RETRY_S = 0.5, 3.0  # when to come back, chosen at random: not all at once
 HEARTBEAT = b": heartbeat\n\n"
 _FOLLOW = Parameter(
@@ -30,12 +26,6 @@ _FOLLOW = Parameter(
     {"type": "string", "enum": ["true", "false"]},
 )
 NAMES = {Ending.DRAINING: b"draining", **dict.fromkeys((Ending.SLOW, Ending.KEY, Ending.RESET), b"dropped")}
-REASONS = {
-    Ending.SLOW: "This client did not read as fast as events happen.",
-    Ending.DRAINING: "This process is about to stop.",
-    Ending.KEY: "The API key is not valid any more, or may not read events.",
-    Ending.RESET: "The ledger was set back to an earlier state.",
-}
 
 
 class EventHandlers:
@@ -48,7 +38,7 @@ class EventHandlers:
     def routes(self) -> Iterable[Route]:
         """The route."""
         yield Route(
-            method="GET", path="/api/events", handler=self.stream, scope="events:read",
+            method="GET", path="/api/events", handler=self.stream, scope=SCOPE,
             summary="What happens in the ledger, from any event on and for as long as the client listens",
             query=(*LISTENED, _FOLLOW), headers=(RESUMED,), answers={200: Media(("text/event-stream",))},
             answer_headers={
@@ -64,29 +54,25 @@ class EventHandlers:
         answer = Answer(
             None, 200, Content_Type="text/event-stream", Cache_Control="no-store", X_Accel_Buffering="no"
         )
-        subscription = self._listening.open(call, given, follow=read_follow(given))
+        place = self._listening.open(call, given, follow=read_follow(given))
         if call.environ["REQUEST_METHOD"] == "HEAD":
-            subscription.close()
+            place.close()
         else:
-            answer.body = _Stream(call.environ, subscription, self._heartbeat_s)
+            answer.body = _Stream(place, self._heartbeat_s)
         return answer
 
 
 class _Stream:
     """The body; the server closes it, whatever became of it."""
 
-    def __init__(self, environ: WSGIEnvironment, subscription: Subscription, heartbeat_s: float) -> None:
-        self._environ = environ
-        self._subscription = subscription
+    def __init__(self, place: Place, heartbeat_s: float) -> None:
+        self._place = place
         self._heartbeat_s = heartbeat_s
-        self._ctx = with_cancel(background())
-        self._stop_waiting: Callable[[], None] = _nothing
 
     def __iter__(self) -> Iterator[bytes]:
-        end_with_client(self._environ, self._ctx)
-        cut: Callable[[], None] = self._environ.get(BEGIN_STREAM, _nothing_to_cut)()
-        self._subscription.when_ended(lambda: self._cut_later(cut))
-        if self._subscription.until is None:
+        end_with_client(self._place.environ, self._place.ctx)
+        self._place.begin()
+        if self._place.subscription.until is None:
             yield b"retry: %d\n\n" % (uniform(*RETRY_S) * 1000)  # noqa: S311  # nosec B311  # no secret
         try:
             yield from self._events()
@@ -99,20 +85,15 @@ class _Stream:
     def _events(self) -> Iterator[bytes]:
         while True:
             try:
-                batches = self._subscription.next(self._ctx, self._heartbeat_s)
+                batches = self._place.subscription.next(self._place.ctx, self._heartbeat_s)
             except TimeoutError:
                 yield HEARTBEAT
             else:
-                yield batches[0].shown(show) if len(batches) == 1 else b"".join(batch.shown(show) for batch in batches)
+                yield show_all(batches, show)
 
     def close(self) -> None:
         """Give up the place in the feed."""
-        self._ctx.cancel()
-        self._subscription.close()
-        self._stop_waiting()
-
-    def _cut_later(self, cut: Callable[[], None]) -> None:
-        self._stop_waiting = SYSTEM_CLOCK.call_at(SYSTEM_CLOCK.now() + TAKE_S, cut)
+        self._place.close()
 
 
 def show(events: Sequence[Event]) -> bytes:
@@ -125,11 +106,3 @@ def show(events: Sequence[Event]) -> bytes:
 def _show_end(ending: Ending) -> bytes:
     data = to_json({"reason": ending.value, "detail": REASONS[ending]})
     return b"event: %b\ndata: %b\n\n" % (NAMES[ending], data)
-
-
-def _nothing() -> None:
-    return None
-
-
-def _nothing_to_cut() -> Callable[[], None]:
-    return _nothing

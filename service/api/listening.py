@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn
+from wsgiref.types import WSGIEnvironment
 
 from service.api.calls import Call, parameters, read_id
 from service.api.filters import query_word
 from service.api.routes import Parameter
+from service.concurrency.clock import SYSTEM_CLOCK
+from service.concurrency.context import background, with_cancel
 from service.errors import FieldError, InvalidInput
 from service.events.event import EVENT_TYPES, Filter
 from service.events.feed import Feed
+from service.events.key_watch import KeyWatch
 from service.events.log import EventStore, check_start
-from service.events.subscription import Subscription
+from service.events.subscription import Ending, Subscription
 from service.ledger.money import GREATEST_ID
+from service.middleware.authentication import token_of
+from service.middleware.environ import BEGIN_STREAM, STREAMED
 
+SCOPE = "events:read"
 MOST_ACCOUNTS = 100
+TAKE_S = 5.0  # a client has so long to take what is told at the end; then it is cut off
+REASONS = {  # with the name of the ending at most 123 bytes, for a WebSocket's last word
+    Ending.SLOW: "This client did not read as fast as events happen.",
+    Ending.DRAINING: "This process is about to stop.",
+    Ending.KEY: "The API key is not valid any more, or may not read events.",
+    Ending.RESET: "The ledger was set back to an earlier state.",
+}
 LAST_EVENT_ID = "Last-Event-ID"
 _POSITION = {"type": "string", "pattern": "^(0|[1-9][0-9]{0,18})$"}
 LISTENED = (
@@ -34,20 +48,53 @@ LISTENED = (
 RESUMED = Parameter(LAST_EVENT_ID, "the id of the last event that has come, which goes before `after`", _POSITION)
 
 
-class Listening:
-    """Opens places in `feed`."""
+class Place:
+    """A place in the feed for as long as an answer goes on. `ctx` ends when it is closed, or cancelled."""
 
-    def __init__(self, feed: Feed, store: EventStore) -> None:
+    def __init__(self, environ: WSGIEnvironment, subscription: Subscription, keys: KeyWatch) -> None:
+        self._keys = keys
+        self._token = token_of(environ)
+        self.environ = environ
+        self.subscription = subscription
+        self.ctx = with_cancel(background())
+        self._forget: Callable[[], None] = _nothing
+
+    def begin(self) -> None:
+        """The answer has begun: from now on the client is cut off where it does not take the end of it."""
+        if self.subscription.until is None:
+            self.environ[STREAMED] = True
+        self._keys.add(self._token, self.subscription)
+        cut: Callable[[], None] = self.environ.get(BEGIN_STREAM, _nothing_to_cut)()
+
+        def cut_later() -> None:
+            self._forget = SYSTEM_CLOCK.call_at(SYSTEM_CLOCK.now() + TAKE_S, cut)
+
+        self.subscription.when_ended(cut_later)
+
+    def close(self) -> None:
+        """Give it up."""
+        self._keys.discard(self._token, self.subscription)
+        self.ctx.cancel()
+        self.subscription.close()
+        self._forget()
+
+
+class Listening:
+    """Opens places in `feed`, each of which ends with its key."""
+
+    def __init__(self, feed: Feed, store: EventStore, keys: KeyWatch) -> None:
+        self._keys = keys
         self._feed = feed
         self._store = store
 
-    def open(self, call: Call, given: Mapping[str, str], *, follow: bool = True) -> Subscription:
-        """A listener as the query and `Last-Event-ID` have it; close it.
+    def open(self, call: Call, given: Mapping[str, str], *, follow: bool = True) -> Place:
+        """A place as the query and `Last-Event-ID` have it; close it.
 
         Raises InvalidInput that names the field, and what Feed.subscribe raises.
         """
         wanted, after = read_filter(given), self._read_start(call, given)
-        return self._feed.subscribe(call.ctx, call.ledger_id, wanted, after, follow=follow)
+        subscription = self._feed.subscribe(call.ctx, call.ledger_id, wanted, after, follow=follow)
+        return Place(call.environ, subscription, self._keys)
 
     def _read_start(self, call: Call, given: Mapping[str, str]) -> int | None:
         """The id of the event to begin after, 0 for the beginning, None for now. Raises InvalidInput."""
@@ -97,3 +144,11 @@ def _words(given: Mapping[str, str], name: str) -> Sequence[str] | None:
 
 def _refuse(name: str, message: str) -> NoReturn:
     raise InvalidInput(f"{name}: {message}.", fields=(FieldError(name, message),))
+
+
+def _nothing() -> None:
+    return None
+
+
+def _nothing_to_cut() -> Callable[[], None]:
+    return _nothing

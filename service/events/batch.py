@@ -46,6 +46,11 @@ class Batch:
         return made
 
 
+def show_all(batches: Sequence[Batch], show: Show) -> bytes:
+    """What `show` makes of several batches, one after the other."""
+    return batches[0].shown(show) if len(batches) == 1 else b"".join(batch.shown(show) for batch in batches)
+
+
 def _batch(events: Sequence[Event], whole: Batch) -> Batch | None:
     if len(events) == len(whole.events):
         return whole

@@ -13,8 +13,7 @@ from typing import Any
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 from service.api.calls import Call
-from service.api.events import REASONS
-from service.api.listening import Listening
+from service.api.listening import REASONS, Listening
 from service.api.representation import show_event
 from service.concurrency.context import Context
 from service.errors import Forbidden, LedgerdError, Overloaded, Unauthenticated, Unavailable
@@ -45,7 +44,7 @@ class EventStream:
         values = to_values(parse(ledger_pb2.StreamEventsRequest, read_message(environ)))
         follow = values.pop("follow", True)
         given = {_NAMES.get(name, name): _text(value) for name, value in values.items()}
-        subscription = self._listening.open(Call(environ), given, follow=follow)
+        subscription = self._listening.open(Call(environ), given, follow=follow).subscription
         start_response("200 OK", [])
         return self._events(environ, subscription)
 

@@ -10,6 +10,8 @@ import gevent.socket
 
 from service.server.connection import BODY_TIMEOUT_S, HEAD_TIMEOUT_S, SLOWEST_BYTES_PER_S, Connection, Phase
 
+RECEIVE_BYTES = 64 * 1024
+
 
 class HandedOn(gevent.socket.socket):  # type: ignore[misc]  # gevent has no types
     """See the module. It waits for the client with the bounds of `connection`, which stays in charge of ending it."""
@@ -18,10 +20,15 @@ class HandedOn(gevent.socket.socket):  # type: ignore[misc]  # gevent has no typ
         super().__init__(fileno=os.dup(conn.sock.fileno()))  # of its own: each of the two is closed once
         self.connection = conn
         self._already_read = already_read
+        self._taken_over = False
+        self._request: Any = None
         conn.enter(Phase.HEAD, HEAD_TIMEOUT_S)
 
     def recv(self, size: int, flags: int = 0) -> bytes:
         """What the client has sent: of a body, if an application asks for it, else of the next request."""
+        if self._taken_over:
+            received: bytes = super().recv(size, flags)
+            return received
         if self._already_read:
             data, self._already_read = self._already_read[:size], self._already_read[size:]
             return data
@@ -38,8 +45,24 @@ class HandedOn(gevent.socket.socket):  # type: ignore[misc]  # gevent has no typ
         self.connection.sendall(data)
         return len(data)
 
-    def call_application(self) -> None:
-        """The head of a request is there."""
+    def take_over(self) -> HandedOn:
+        """The connection is no HTTP any more: from now on it is `receive` and `sendall`, without bounds on the client."""
+        self._already_read = self._request.unreader.take_buffered() + self._already_read
+        self._taken_over = True
+        return self
+
+    def receive(self) -> bytes:
+        """Once taken over: what the client has sent, nothing at its end. Raises OSError."""
+        early, self._already_read = self._already_read, b""
+        return early or self.recv(RECEIVE_BYTES)
+
+    def end_input(self) -> None:
+        """See Connection."""
+        self.connection.end_input()
+
+    def call_application(self, request: Any) -> None:
+        """The head of gunicorn's `request` is there."""
+        self._request = request
         self._patience_s = BODY_TIMEOUT_S
         self.connection.call_application()
 

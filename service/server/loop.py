@@ -20,7 +20,7 @@ from gunicorn.http.message import HeaderPolicy
 from gunicorn.http.wsgi import base_environ
 from gunicorn.workers.ggevent import GeventWorker
 
-from service.middleware.environ import BEGIN_STREAM, CLIENT_LEFT, END_INPUT
+from service.middleware.environ import BEGIN_STREAM, CLIENT_LEFT, END_INPUT, TAKE_OVER
 from service.server.answer import Answer
 from service.server.connection import BODY_TIMEOUT_S, SLOWEST_BYTES_PER_S, Connection, Connections, Phase
 from service.server.handed_on import HandedOn
@@ -74,7 +74,7 @@ class RequestLoop(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def handle_request(self, listener_name: Any, req: Any, sock: HandedOn, addr: Any) -> Any:
         """One request in gunicorn's loop."""
-        sock.call_application()
+        sock.call_application(req)
         try:
             return super().handle_request(listener_name, req, sock, addr)
         finally:
@@ -143,11 +143,14 @@ class RequestLoop(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def _call_from_gunicorn(self, environ: Any, start_response: Any) -> Any:
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            if not self.alive:  # an application cannot set `Connection`, gunicorn's Response can
+            if not self.alive or status.startswith("101"):  # an application cannot close, gunicorn's Response can
                 start_response.__self__.force_close()
             return start_response(status, headers, exc_info)
 
-        connection = environ["gunicorn.socket"].connection
+        sock = environ["gunicorn.socket"]
+        connection = sock.connection
+        if "HTTP_UPGRADE" in environ:
+            environ[TAKE_OVER] = sock.take_over
         environ[CLIENT_LEFT], environ[END_INPUT] = connection.when_client_leaves, connection.end_input
         environ[BEGIN_STREAM] = connection.begin_stream
         return self.application(environ, start)

@@ -7,18 +7,16 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
-from itertools import count
 from pathlib import Path
 
 import psycopg
 import pytest
 
+from tests.acceptance.events import Poster, new_key, serving
 from tests.client import HttpClient
-from tests.conftest import TestServer, fresh_database, make_key
-from tests.serving import Serve, descendants, wait_until
+from tests.conftest import TestServer, fresh_database
+from tests.serving import Serve, wait_until
 from tests.sse import Message, Stream, listen
-
-_numbers = count(1)
 
 
 @pytest.fixture(scope="module")
@@ -29,40 +27,22 @@ def url(test_server: TestServer) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def served(url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
-    """One server for all that look at a ledger of their own; nothing of it is left afterwards."""
-    settings = {"LEDGERD_WORKERS": "2", "LEDGERD_LOG_LEVEL": "warning", "LEDGERD_DB_MAX_OPEN": "10"}
-    with Serve(tmp_path_factory.mktemp("served"), DATABASE_URL=url, **settings) as server:
-        yield server.wait_ready()
-    assert descendants(server.process.pid) == []
+    """One server for all that look at a ledger of their own."""
+    with serving(tmp_path_factory.mktemp("served"), url, LEDGERD_WORKERS="2") as server:
+        yield server
 
 
 @pytest.fixture
 def key(url: str) -> str:
     """An admin key of a new ledger."""
-    return make_key(url, f"ledger-{next(_numbers)}")
+    return new_key(url)
 
 
 @pytest.fixture
-def client(served: Serve, key: str) -> Iterator[HttpClient]:
-    """Who posts; two accounts are there, of which the first has no floor."""
-    client = HttpClient(served.port, key)
-    client.accounts = [  # type: ignore[attr-defined]
-        client.call("POST", "/api/accounts", {"asset": "USD/2", "min_balance": floor}).json["id"] for floor in (None, 0)
-    ]
-    yield client
-    client.close()
-
-
-def post(client: HttpClient, number: int = 1, **fields: object) -> list[int]:
-    """Post transfers from the first account to the second; their ids."""
-    ids = []
-    source, target = client.accounts  # type: ignore[attr-defined]
-    for _ in range(number):
-        body = {"from_account_id": source, "to_account_id": target, "amount": 1, **fields}
-        reply = client.call("POST", "/api/transfers", body)
-        assert reply.status == 201, reply.body
-        ids.append(int(reply.json["id"]))
-    return ids
+def poster(served: Serve, key: str) -> Iterator[Poster]:
+    """Who posts in that ledger."""
+    with closing(Poster(served.port, key)) as poster:
+        yield poster
 
 
 def ids_of(messages: list[Message]) -> list[int]:
@@ -77,14 +57,14 @@ def begun(stream: Stream) -> Stream:
     return stream
 
 
-def test_an_event_comes_when_it_happens(served: Serve, key: str, client: HttpClient) -> None:
+def test_an_event_comes_when_it_happens(served: Serve, key: str, poster: Poster) -> None:
     """As one message with its id, its type and its JSON, and nothing of before."""
-    post(client)
+    poster.post()
     with listen(served.port, key) as stream:
         begun(stream)
         assert stream.headers["content-type"] == "text/event-stream"
         assert (stream.headers["cache-control"], stream.headers["x-accel-buffering"]) == ("no-store", "no")
-        (posted,) = post(client, reference="order 7\n\nid: 99", metadata={"note": "ä\r\n"})
+        (posted,) = poster.post(reference="order 7\n\nid: 99", metadata={"note": "ä\r\n"})
         (message,) = stream.events(1)
     assert (message.id, message.event) == (str(posted), "transfer.posted")
     assert message.json["id"] == posted
@@ -93,9 +73,9 @@ def test_an_event_comes_when_it_happens(served: Serve, key: str, client: HttpCli
 
 
 @pytest.mark.parametrize("by", ["after", "Last-Event-ID"])
-def test_a_stream_is_resumed_from_any_event(served: Serve, key: str, client: HttpClient, by: str) -> None:
+def test_a_stream_is_resumed_from_any_event(served: Serve, key: str, poster: Poster, by: str) -> None:
     """From each of them on: the rest, and then what happens, each once."""
-    posted = post(client, 5)
+    posted = poster.post(5)
     with listen(served.port, key, "?after=0") as stream:
         everything = ids_of(begun(stream).events(7))  # two accounts were opened
     assert everything[2:] == posted
@@ -103,19 +83,19 @@ def test_a_stream_is_resumed_from_any_event(served: Serve, key: str, client: Htt
         query, headers = (f"?after={event_id}", {}) if by == "after" else ("?after=0", {"Last_Event_ID": str(event_id)})
         with listen(served.port, key, query, **headers) as stream:
             assert ids_of(begun(stream).events(len(everything) - place)) == everything[place:]
-            everything += post(client)
+            everything += poster.post()
             assert ids_of(stream.events(1)) == everything[-1:]
 
 
-def test_another_ledger_tells_nothing(served: Serve, url: str, key: str, client: HttpClient) -> None:
+def test_another_ledger_tells_nothing(served: Serve, url: str, key: str, poster: Poster) -> None:
     """Neither its events nor that there are any: its ids are as good as made up."""
-    (posted,) = post(client)
-    other = make_key(url, f"ledger-{next(_numbers)}")
+    (posted,) = poster.post()
+    other = new_key(url)
     with listen(served.port, other, f"?after={posted}") as stream:
         assert stream.status == 422
     with listen(served.port, other, "?after=0") as stream, listen(served.port, key) as own:
         begun(own)
-        post(client)
+        poster.post()
         begun(stream)
         own.events(1)
         with closing(HttpClient(served.port, other)) as opener:
@@ -123,26 +103,25 @@ def test_another_ledger_tells_nothing(served: Serve, url: str, key: str, client:
         assert [message.event for message in stream.events(1)] == ["account.created"]
 
 
-def test_a_long_past_joins_the_present(served: Serve, key: str, client: HttpClient, url: str) -> None:
+def test_a_long_past_joins_the_present(served: Serve, key: str, poster: Poster, url: str) -> None:
     """Thousands of events from the database while more happen: no gap, none twice, and at last what happens now."""
-    reply = client.call("POST", "/api/transfers/bulk", {"transfers": transfers(client, 6_000)}, Idempotency_Key="past")
-    assert reply.status == 200, reply.body
+    poster.bulk(6_000, "past")
     stop = threading.Event()
 
     def go_on() -> None:
         while not stop.is_set():
-            post(client)
+            poster.post()
 
     with ExitStack() as stack:
         streams = [stack.enter_context(listen(served.port, key, "?after=0", timeout_s=60)) for _ in range(6)]
-        poster = threading.Thread(target=go_on)
-        poster.start()
+        thread = threading.Thread(target=go_on)
+        thread.start()
         try:
             found = [ids_of(stream.events(6_100)) for stream in streams]
         finally:
             stop.set()
-            poster.join(30)
-        (last,) = post(client)
+            thread.join(30)
+        (last,) = poster.post()
         for stream, ids in zip(streams, found, strict=True):
             while ids[-1] != last:
                 ids.extend(ids_of(stream.events(1)))
@@ -154,31 +133,24 @@ def test_a_long_past_joins_the_present(served: Serve, key: str, client: HttpClie
     assert all(ids == log for ids in found)
 
 
-def transfers(client: HttpClient, number: int) -> list[dict[str, int]]:
-    """For a bulk request."""
-    source, target = client.accounts  # type: ignore[attr-defined]
-    return [{"from_account_id": source, "to_account_id": target, "amount": 1}] * number
-
-
 def test_a_stream_outlives_the_deadline_of_requests(database_url: str, tmp_path: Path) -> None:
     """`Request-Timeout` and LEDGERD_TIMEOUT_S bound its opening; then it is silent but for heartbeats, and goes on."""
     settings = {"LEDGERD_WORKERS": "1", "LEDGERD_LIVE_HEARTBEAT_S": "0.2", "LEDGERD_TIMEOUT_S": "1"}
-    with Serve(tmp_path, DATABASE_URL=database_url, **settings) as server:
-        key = server.wait_ready().key()
+    with serving(tmp_path, database_url, **settings) as server:
+        key = server.key()
         with listen(server.port, key, Request_Timeout="0.5") as stream:
             begun(stream)
             assert [stream.next().data for _ in range(8)] == ["heartbeat"] * 8
             with closing(HttpClient(server.port, key)) as opener:
                 opened = opener.call("POST", "/api/accounts", {"asset": "USD/2"})
             assert stream.events(1)[0].json["data"]["account"]["id"] == opened.json["id"]
-    assert descendants(server.process.pid) == []
 
 
 def test_there_is_a_bound_on_clients(database_url: str, tmp_path: Path) -> None:
     """One more is told to come back: 503, and it may when another has left."""
     settings = {"LEDGERD_WORKERS": "1", "LEDGERD_LIVE_CLIENTS": "3", "LEDGERD_DB_MAX_OPEN": "2", "LEDGERD_DB_MIN_IDLE": "1"}
-    with Serve(tmp_path, DATABASE_URL=database_url, **settings) as server, ExitStack() as stack:
-        key = server.wait_ready().key()
+    with serving(tmp_path, database_url, **settings) as server, ExitStack() as stack:
+        key = server.key()
         streams = [stack.enter_context(listen(server.port, key)) for _ in range(3)]
         for stream in streams:
             begun(stream)
@@ -199,8 +171,8 @@ def test_there_is_a_bound_on_clients(database_url: str, tmp_path: Path) -> None:
 
 def test_a_stop_ends_streams_with_a_word(database_url: str, tmp_path: Path) -> None:
     """`draining`, and then the end of the answer: soon, also where a client does not read."""
-    with Serve(tmp_path, DATABASE_URL=database_url, LEDGERD_WORKERS="2", LEDGERD_SHUTDOWN_TIMEOUT_S="20") as server:
-        key = server.wait_ready().key()
+    with serving(tmp_path, database_url, LEDGERD_WORKERS="2", LEDGERD_SHUTDOWN_TIMEOUT_S="20") as server:
+        key = server.key()
         with ExitStack() as stack:
             streams = [stack.enter_context(listen(server.port, key)) for _ in range(10)]
             for stream in streams:
