@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableSequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -18,7 +18,7 @@ BATCH = 8  # transfers of one moment
 ROWS_A_WRITE = 1_000
 NULL = r"\N"  # in COPY's text
 
-_COPY = """
+COPY = """
 COPY transfers (ledger_id, from_account_id, to_account_id, amount, from_version, to_version, from_balance, to_balance,
                 created_at, asset, reference) FROM STDIN
 """
@@ -40,8 +40,8 @@ def fill(conn: psycopg.Connection, *, transfers: int, accounts: int) -> None:
         (accounts // 2,),
     )
     versions, balances = [0] * (accounts + 1), [0] * (accounts + 1)
-    with _indexes_made_afterwards(conn), conn.cursor() as cursor, cursor.copy(_COPY) as copy:
-        for part in _transfers(transfers, versions, balances):
+    with indexes_made_afterwards(conn), conn.cursor() as cursor, cursor.copy(COPY) as copy:
+        for part in rows_of_transfers(transfers, versions, balances):
             copy.write(part)
     conn.execute(
         "INSERT INTO accounts (ledger_id, asset, min_balance, version, balance)"
@@ -52,13 +52,18 @@ def fill(conn: psycopg.Connection, *, transfers: int, accounts: int) -> None:
     conn.execute("VACUUM ANALYZE")
 
 
-def _transfers(number: int, versions: list[int], balances: list[int]) -> Iterator[str]:
-    """The rows for COPY, a thousand at a time; versions and balances of the accounts are counted up on the way."""
+def rows_of_transfers(
+    number: int, versions: MutableSequence[int], balances: MutableSequence[int], *, after: int = 0
+) -> Iterator[str]:
+    """The rows for COPY, a thousand at a time; versions and balances of the accounts are counted up on the way.
+
+    `after` is how many there are already: time goes on from there.
+    """
     draw, accounts = Random(number).random, len(versions) - 1
     busy = max(2, accounts // 100)
     rows: list[str] = []
-    moment = BEGAN.isoformat()
-    for n in range(1, number + 1):
+    moment = (BEGAN + timedelta(seconds=after / PER_SECOND)).isoformat()
+    for n in range(after + 1, after + number + 1):
         source = 1 + int(draw() * (accounts if n % 2 else busy))
         target = 1 + int(draw() * accounts)
         if target == source:
@@ -82,7 +87,7 @@ def _transfers(number: int, versions: list[int], balances: list[int]) -> Iterato
 
 
 @contextmanager
-def _indexes_made_afterwards(conn: psycopg.Connection) -> Iterator[None]:
+def indexes_made_afterwards(conn: psycopg.Connection) -> Iterator[None]:
     """In the block `transfers` has no index; then those that there were, each by its own definition."""
     primary_key = conn.execute(
         "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = 'transfers'::regclass AND contype = 'p'"

@@ -22,6 +22,7 @@ class ApiClient:
     """Calls the application through its whole middleware, without a server; each answer must be one that is documented."""
 
     def __init__(self, application: Application, key: str | None) -> None:
+        self.application = application
         self._client = Client(application)
         self.key = key
 

@@ -42,8 +42,9 @@ PAGE = 200
 LOOK_EVERY_S = 1.0  # for changed, new and abandoned webhooks
 WRITE_EVERY_S = 0.2
 PRUNE_EVERY_S = 60.0
-POLL_S = 0.1  # how long nothing is read where nothing happens
-ADVANCE_EVERY_S = 0.02  # at most so often the database is asked how far the log is settled
+POLL_S = 0.1  # so often the database is asked how far the log is settled, where nothing happens
+BUSY_POLL_S = 0.02  # and for CALM_AFTER_S after an event was read
+CALM_AFTER_S = 1.0
 ROUND_TIMEOUT_S = 20.0
 PAUSE_S = 0.5  # while the database cannot be asked
 
@@ -76,7 +77,7 @@ class Dispatcher:
         self._results: Channel[_Result] = Channel(pace.workers)
         self._busy = 0  # workers
         self._settled = 0
-        self._advance_at = self._look_at = self._renew_at = self._write_at = self._prune_at = 0.0
+        self._busy_until = self._advance_at = self._look_at = self._renew_at = self._write_at = self._prune_at = 0.0
         self._complained = False
         self.told = Told()
         self.on_attempt: Callable[[Attempted], None] = lambda _: None
@@ -210,7 +211,7 @@ class Dispatcher:
         now = self._clock.now()
         if self._held and now >= self._advance_at:
             self._settled = self._events.advance(ctx)
-            self._advance_at = now + ADVANCE_EVERY_S
+            self._advance_at = now + self._poll_s(now)
         room_in_all = MOST_IN_ALL - sum(len(held.outbox) for held in self._held.values())
         pages: dict[tuple[int, int], Sequence[Event]] = {}
         goes_on = False
@@ -227,6 +228,7 @@ class Dispatcher:
             page = pages[where]
             taken = fill(held, page, room, now)
             room_in_all -= taken
+            self._busy_until = now + CALM_AFTER_S if taken else self._busy_until
             if taken < room and len(page) < PAGE:
                 outbox.read_past(self._settled)
             else:
@@ -312,7 +314,10 @@ class Dispatcher:
         if not self._held:
             return max(self._look_at - now, 0.001)
         dues = [due for held in self._held.values() if (due := held.outbox.next_due()) is not None and due > now]
-        return max(min([now + POLL_S, *dues]) - now, 0.001)
+        return max(min([now + self._poll_s(now), *dues]) - now, 0.001)
+
+    def _poll_s(self, now: float) -> float:
+        return BUSY_POLL_S if now < self._busy_until else POLL_S
 
     def _drain(self) -> None:
         """The attempts under way have `drain_s` to end; what became of them is written, and others may go on at once."""

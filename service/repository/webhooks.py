@@ -88,7 +88,8 @@ class WebhookRepository:
         """How many were dead."""
         where = {"ledger_id": ledger_id, "webhook_id": webhook_id, "event_id": event_id}
         with self._pool.connection(ctx, writes=True) as conn:
-            return conn.execute(self._redeliver, where).rowcount
+            row = conn.execute(self._redeliver, where).fetchone()
+        return 0 if row is None else int(row[0])
 
     def _change_one(
         self, ctx: Context, ledger_id: int, webhook_id: int, query: str, values: Mapping[str, Any], *, hurries: bool = False

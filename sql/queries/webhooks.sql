@@ -64,12 +64,17 @@ WHERE ledger_id = %(ledger_id)s AND webhook_id = %(webhook_id)s AND event_id > %
 ORDER BY event_id LIMIT %(limit)s;
 
 -- name: redeliver_dead
--- The webhook's row first, as whoever writes progress does; its dispatcher hears of it by the revision.
+-- How many. The webhook's row is locked first, as whoever writes progress does; its dispatcher hears of it by the revision.
 WITH webhook AS (
-    UPDATE webhooks SET revision = revision + 1 WHERE ledger_id = %(ledger_id)s AND id = %(webhook_id)s
-    RETURNING ledger_id, id
+    SELECT ledger_id, id FROM webhooks WHERE ledger_id = %(ledger_id)s AND id = %(webhook_id)s FOR NO KEY UPDATE
+), again AS (
+    UPDATE webhook_deliveries d SET status = 'waiting', attempts = 0, next_attempt_at = clock_timestamp(), died_at = NULL
+    FROM webhook w
+    WHERE d.ledger_id = w.ledger_id AND d.webhook_id = w.id AND d.event_id = coalesce(%(event_id)s, d.event_id)
+        AND d.status = 'dead'
+    RETURNING d.event_id
 )
-UPDATE webhook_deliveries d SET status = 'waiting', attempts = 0, next_attempt_at = clock_timestamp(), died_at = NULL
-FROM webhook w
-WHERE d.ledger_id = w.ledger_id AND d.webhook_id = w.id AND d.event_id = coalesce(%(event_id)s, d.event_id)
-    AND d.status = 'dead';
+UPDATE webhooks w SET revision = revision + 1
+FROM (SELECT count(*) AS number FROM again) AS found
+WHERE w.ledger_id = %(ledger_id)s AND w.id = %(webhook_id)s AND found.number > 0
+RETURNING found.number;

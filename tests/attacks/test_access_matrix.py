@@ -180,6 +180,9 @@ def test_a_cursor_of_another_ledger_is_refused(world: World, route: Route) -> No
     if "account_id" in ids:
         for _ in range(2):
             world.other.transfer(int(ids["account_id"]), int(made("account_id", world.other)), 1)
+    if "webhook_id" in ids:
+        for _ in range(2):
+            made("event_id", world.other)
     with open_pool(world.database_url) as pool:
         seal_all(seal_repository(pool), most_rows=1)
     cursor = send(world.other, route, ids, None, {"limit": "1"}).json["next_cursor"]

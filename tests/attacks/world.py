@@ -14,6 +14,7 @@ from marshmallow import Schema
 
 from service.api.routes import Media, Route
 from service.app import Application
+from service.concurrency.context import background
 from service.ledger.scopes import FINE
 from tests.client import ApiClient, Reply
 from tests.conftest import make_key
@@ -67,6 +68,26 @@ def _register(client: ApiClient, service: str, instance_id: str) -> None:
     assert reply.status in (200, 201), reply.body
 
 
+def _webhook(client: ApiClient) -> int:
+    reply = client.post("/api/webhooks", WEBHOOK)
+    assert reply.status == 201, reply.body
+    return int(reply.json["id"])
+
+
+def _event(client: ApiClient) -> int:
+    """An event that was given up, for each webhook of the client's ledger."""
+    number = next(_numbers)
+    ids = [webhook["id"] for webhook in client.get("/api/webhooks?limit=100").json["data"]]
+    with client.application.database.pool.connection(background()) as conn:
+        conn.execute(
+            "INSERT INTO webhook_deliveries (ledger_id, webhook_id, event_id, status, attempts, account_ids, event_type,"
+            " died_at) SELECT ledger_id, id, %s, 'dead', 1, '{1}', 'account.created', now() FROM webhooks WHERE id = ANY(%s)",
+            (number, ids),
+        )
+    return number
+
+
+WEBHOOK = {"url": "https://receiver.example/"}
 INSTANCE = {"address": "127.0.0.1:9", "lease_s": 3600}
 # How to make what a path's variable names, and an id that nothing has.
 FACTORIES: dict[str, tuple[Callable[[ApiClient], Any], str]] = {
@@ -75,6 +96,8 @@ FACTORIES: dict[str, tuple[Callable[[ApiClient], Any], str]] = {
     "transfer_id": (_transfer, "999999999"),
     "hold_id": (_hold, "999999999"),
     "key_id": (_key, "0123456789ab"),
+    "webhook_id": (_webhook, "999999999"),
+    "event_id": (_event, "999999999"),
     "service": (_service, "of-nobody"),
     "instance_id": (_instance, "instance-of-nobody"),
 }
@@ -94,13 +117,17 @@ BODIES: dict[str, Callable[[ApiClient], dict[str, Any]]] = {
     },
     "KeyInput": lambda _: {"name": "made", "scopes": ["keys:write"]},
     "RotationInput": lambda _: {},
+    "WebhookInput": lambda _: WEBHOOK,
+    "WebhookChanges": lambda _: {"description": "changed"},
+    "SecretRotationInput": lambda _: {},
     "InstanceInput": lambda _: INSTANCE,
 }  # fmt: skip
 # A value that finds something in a ledger where `tempt` was called, for each parameter that is no id.
 TEMPTING = {"email": "tempting@example.com", "reference": "tempting", "q": "tempting"}
 # Parameters that choose among what one's own ledger has.
 NEUTRAL = {
-    "limit", "cursor", "from", "to", "direction", "order", "at", "format", "name", "dry_run", "after", "types", "follow",
+    "limit", "cursor", "status", "from", "to", "direction", "order", "at", "format", "name", "dry_run", "after", "types",
+    "follow",
 }
 REQUIRED: dict[str, Callable[[], str]] = {"q": lambda: "tempting", "name": lambda: f"name{next(_numbers)}"}
 # Without it a stream has no end; and from the beginning on there is something to find.

@@ -25,12 +25,7 @@ class Receipt:
     status: int
     at: float
     path: str
-
-    @property
-    def event(self) -> dict[str, Any]:
-        """The event in it."""
-        event: dict[str, Any] = json.loads(self.body)
-        return event
+    event: dict[str, Any]
 
     @property
     def account_ids(self) -> list[int]:
@@ -47,18 +42,23 @@ Decide = Callable[[dict[str, Any]], int]
 class Hooks:
     """Listens on a port of loopback; `decide` gives the status of the answer to an event."""
 
-    def __init__(self, decide: Decide = lambda _event: 200) -> None:
+    def __init__(self, decide: Decide = lambda _event: 200, *, port: int = 0) -> None:
         self.decide = decide
         self.receipts: list[Receipt] = []
+        self._accepted: dict[int, None] = {}
+        self._verified = 0
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 at = time.monotonic()
-                status = outer.decide(json.loads(body))
+                event = json.loads(body)
+                status = outer.decide(event)
                 headers = {name.lower(): value for name, value in self.headers.items()}
-                outer.receipts.append(Receipt(headers["webhook-id"], headers, body, status, at, self.path))
+                outer.receipts.append(Receipt(headers["webhook-id"], headers, body, status, at, self.path, event))
+                if 200 <= status < 300:
+                    outer._accepted.setdefault(event["id"])
                 self.send_response(status)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
@@ -68,11 +68,12 @@ class Hooks:
 
         class Server(ThreadingHTTPServer):
             request_queue_size = 128
+            allow_reuse_address = True
 
             def handle_error(self, *_: object) -> None:
                 return  # a dispatcher that was killed
 
-        self._server = Server(("127.0.0.1", 0), Handler)
+        self._server = Server(("127.0.0.1", port), Handler)
         self.port: int = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
         self._thread.start()
@@ -83,12 +84,14 @@ class Hooks:
 
     def accepted(self) -> list[int]:
         """The ids of the events that were accepted, by their first such receipt."""
-        return list(dict.fromkeys(receipt.event["id"] for receipt in list(self.receipts) if 200 <= receipt.status < 300))
+        return list(self._accepted)
 
     def verify(self, secret: str) -> None:
-        """Every signature is good, and the id is that of the event. As long as the timestamps are fresh."""
+        """Every signature since the last time is good, while it is fresh, and the id is that of the event."""
         webhook = Webhook(secret)
-        for receipt in list(self.receipts):
+        fresh = list(self.receipts[self._verified :])
+        self._verified += len(fresh)
+        for receipt in fresh:
             assert webhook.verify(receipt.body, receipt.headers) == receipt.event
             assert receipt.message.endswith(f"_{receipt.event['id']}")
 
