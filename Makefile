@@ -52,8 +52,9 @@ lint: $(STAMP) ## style, types, and who may import whom
 audit: $(STAMP) ## weaknesses in the code (bandit) and known ones of the libraries (pip-audit; NOT RUN without a network)
 	@$(BIN)/python -m tests.audit
 
-bench: $(STAMP) ## measure posting alone, bulk and import, the request loop, telemetry, digests, the core on both, the hot code paths
+bench: $(STAMP) ## measure posting alone, each part of a transfer, bulk and import, the request loop, telemetry, digests, the core on both, the hot code paths
 	@$(BIN)/python -m tests.bench.posting
+	@$(BIN)/python -m tests.bench.path
 	@$(BIN)/python -m tests.bench.bulk --rounds 1 --lines 100000
 	@$(BIN)/python -m tests.bench.loop
 	@$(BIN)/python -m tests.bench.telemetry

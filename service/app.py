@@ -93,6 +93,7 @@ class Application:
         self.database.open(self._tasks.spawn)
         self._tasks.spawn("posting lane", self.resources.posting.run_lane)
         self._tasks.spawn("live events", self.resources.feed.run)
+        self._tasks.spawn("keys of live events", self.resources.key_watch.run)
         self._tasks.spawn("expiry of holds", self.resources.expiry.run)
         self._tasks.spawn("expiry of instances", self.resources.registry.run)
         for number in range(1, LANES + 1):
@@ -153,6 +154,7 @@ class Application:
         if self._seals:
             metrics.watch_sealing(lambda: self.resources.sealing.unsealed_age_s)
         metrics.watch_pool("primary", self.database.pool.statistics)
+        metrics.watch_feed(self.resources.feed)
         metrics.watch_hedging(self.database.hedging)
         for replica in self.database.replicas.all:
             server = f"replica {replica.name}"

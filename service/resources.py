@@ -16,6 +16,7 @@ from service.api.health import HealthHandlers
 from service.api.imports import ImportHandlers
 from service.api.keys import KeyHandlers
 from service.api.ledgers import LedgerHandlers
+from service.api.listening import SCOPE as EVENTS_SCOPE
 from service.api.listening import Listening
 from service.api.metrics import MetricsHandlers
 from service.api.resolving import ResolvingHandlers
@@ -34,6 +35,7 @@ from service.config import Config
 from service.database import Database
 from service.events.discovery import Discovery
 from service.events.feed import Feed
+from service.events.key_watch import KeyWatch
 from service.events.registry import Registry
 from service.events.subscriptions import Webhooks
 from service.events.targets import Addresses
@@ -113,8 +115,9 @@ class Resources:
         seals = SealRepository(pool, reader, queries)
         self.sealing = Sealing(seals, interval_s=config.seal_interval_s)
         self.events = EventRepository(pool, queries)
-        self.feed = Feed(self.events, most=config.live_clients)
-        listening = Listening(self.feed, self.events)
+        self.feed = Feed(self.events, most=config.live_clients, on_told=metrics.event_told)
+        self.key_watch = KeyWatch(self.authenticator.authenticate, EVENTS_SCOPE, self.feed.let_go)
+        self.listening = Listening(self.feed, self.events, self.key_watch)
         self.services = ServiceRepository(pool, queries)
         self.registry = Registry(self.services)
         self.discovery = Discovery(self.services)
@@ -133,8 +136,8 @@ class Resources:
             BulkHandlers(bulk, cursors),
             ImportHandlers(bulk, cursors, longest_s=config.import_timeout_s, draining=draining),
             ExportHandlers(transfers, Streams(most=STREAMS_AT_ONCE, longest_s=config.export_timeout_s)),
-            EventHandlers(listening, heartbeat_s=config.live_heartbeat_s),
-            WebSocketHandlers(listening, heartbeat_s=config.live_heartbeat_s),
+            EventHandlers(self.listening, heartbeat_s=config.live_heartbeat_s),
+            WebSocketHandlers(self.listening, heartbeat_s=config.live_heartbeat_s),
             SearchHandlers(Search(SearchRepository(reader, queries), config.search_timeout_s)),
             WebhookHandlers(webhooks, cursors),
             SealHandlers(Seals(seals), cursors),

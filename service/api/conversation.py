@@ -61,12 +61,19 @@ class Conversation:
     def __init__(self, place: Place, heartbeat_s: float) -> None:
         self._place = place
         self._heartbeat_s = heartbeat_s
+        self._talk: _Talk | None = None
 
     def __iter__(self) -> Iterator[bytes]:
         yield b""  # the head of the answer is sent
         line: Line = self._place.environ[TAKE_OVER]()
         self._place.begin()
-        _Talk(self._place, line, self._heartbeat_s).run()
+        self._talk = _Talk(self._place, line, self._heartbeat_s)
+        self._talk.run()
+
+    @property
+    def sent(self) -> int:
+        """How many bytes were sent after the head."""
+        return 0 if self._talk is None else self._talk.sent
 
     def close(self) -> None:
         """Give up the place in the feed."""
@@ -82,6 +89,7 @@ class _Talk:
         self._heartbeat_s = heartbeat_s
         self._protocol = Connection(ConnectionType.SERVER)
         self._sending = Lock()
+        self.sent = 0  # bytes
         self._closing = False  # nothing is sent after a close
         self._answer: CloseConnection | None = None  # what the client's end is answered with
         self._hearing = with_cancel(background())  # ends when nothing more is heard
@@ -125,7 +133,7 @@ class _Talk:
                 with suppress(TimeoutError):
                     data = show_all(subscription.next(ctx, due_s), frames)
                     with self._sending:
-                        self._line.sendall(data)
+                        self._put(data)
                 continue
             if self._heard_at < self._pinged_at:
                 return
@@ -137,7 +145,11 @@ class _Talk:
         with self._sending:
             if not self._closing:
                 self._closing = isinstance(frame, CloseConnection)
-                self._line.sendall(self._protocol.send(frame))
+                self._put(self._protocol.send(frame))
+
+    def _put(self, data: bytes) -> None:
+        self._line.sendall(data)
+        self.sent += len(data)
 
     def _hear(self, _ctx: Context) -> None:
         """Take what the client sends, until it ends or breaks a rule; then there is an `_answer`, if one is due."""

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from random import uniform
 
 from service.api.calls import Answer, Call, to_json
-from service.api.listening import LISTENED, REASONS, RESUMED, Listening, Place, listened, read_follow
+from service.api.listening import LISTENED, REASONS, RESUMED, SCOPE, Listening, Place, listened, read_follow
 from service.api.representation import show_event
 from service.api.routes import Header, Media, Parameter, Route
 from service.errors import ClientClosedRequest
@@ -38,7 +38,7 @@ class EventHandlers:
     def routes(self) -> Iterable[Route]:
         """The route."""
         yield Route(
-            method="GET", path="/api/events", handler=self.stream, scope="events:read",
+            method="GET", path="/api/events", handler=self.stream, scope=SCOPE,
             summary="What happens in the ledger, from any event on and for as long as the client listens",
             query=(*LISTENED, _FOLLOW), headers=(RESUMED,), answers={200: Media(("text/event-stream",))},
             answer_headers={

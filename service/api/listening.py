@@ -14,11 +14,14 @@ from service.concurrency.context import background, with_cancel
 from service.errors import FieldError, InvalidInput
 from service.events.event import EVENT_TYPES, Filter
 from service.events.feed import Feed
+from service.events.key_watch import KeyWatch
 from service.events.log import EventStore, check_start
 from service.events.subscription import Ending, Subscription
 from service.ledger.money import GREATEST_ID
-from service.middleware.environ import BEGIN_STREAM
+from service.middleware.authentication import token_of
+from service.middleware.environ import BEGIN_STREAM, STREAMED
 
+SCOPE = "events:read"
 MOST_ACCOUNTS = 100
 TAKE_S = 5.0  # a client has so long to take what is told at the end; then it is cut off
 REASONS = {  # with the name of the ending at most 123 bytes, for a WebSocket's last word
@@ -48,7 +51,9 @@ RESUMED = Parameter(LAST_EVENT_ID, "the id of the last event that has come, whic
 class Place:
     """A place in the feed for as long as an answer goes on. `ctx` ends when it is closed, or cancelled."""
 
-    def __init__(self, environ: WSGIEnvironment, subscription: Subscription) -> None:
+    def __init__(self, environ: WSGIEnvironment, subscription: Subscription, keys: KeyWatch) -> None:
+        self._keys = keys
+        self._token = token_of(environ)
         self.environ = environ
         self.subscription = subscription
         self.ctx = with_cancel(background())
@@ -56,6 +61,9 @@ class Place:
 
     def begin(self) -> None:
         """The answer has begun: from now on the client is cut off where it does not take the end of it."""
+        if self.subscription.until is None:
+            self.environ[STREAMED] = True
+        self._keys.add(self._token, self.subscription)
         cut: Callable[[], None] = self.environ.get(BEGIN_STREAM, _nothing_to_cut)()
 
         def cut_later() -> None:
@@ -65,15 +73,17 @@ class Place:
 
     def close(self) -> None:
         """Give it up."""
+        self._keys.discard(self._token, self.subscription)
         self.ctx.cancel()
         self.subscription.close()
         self._forget()
 
 
 class Listening:
-    """Opens places in `feed`."""
+    """Opens places in `feed`, each of which ends with its key."""
 
-    def __init__(self, feed: Feed, store: EventStore) -> None:
+    def __init__(self, feed: Feed, store: EventStore, keys: KeyWatch) -> None:
+        self._keys = keys
         self._feed = feed
         self._store = store
 
@@ -83,7 +93,8 @@ class Listening:
         Raises InvalidInput that names the field, and what Feed.subscribe raises.
         """
         wanted, after = read_filter(given), self._read_start(call, given)
-        return Place(call.environ, self._feed.subscribe(call.ctx, call.ledger_id, wanted, after, follow=follow))
+        subscription = self._feed.subscribe(call.ctx, call.ledger_id, wanted, after, follow=follow)
+        return Place(call.environ, subscription, self._keys)
 
     def _read_start(self, call: Call, given: Mapping[str, str]) -> int | None:
         """The id of the event to begin after, 0 for the beginning, None for now. Raises InvalidInput."""

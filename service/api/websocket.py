@@ -16,7 +16,7 @@ from wsproto.utilities import generate_accept_token
 
 from service.api.calls import Answer, Call
 from service.api.conversation import Conversation
-from service.api.listening import LISTENED, RESUMED, Listening, listened
+from service.api.listening import LISTENED, RESUMED, SCOPE, Listening, listened
 from service.api.routes import Header, Parameter, Route
 from service.errors import FieldError, MalformedRequest
 from service.middleware.environ import ANSWER_HEADERS, TAKE_OVER
@@ -42,7 +42,7 @@ class WebSocketHandlers:
     def routes(self) -> Iterable[Route]:
         """The route."""
         yield Route(
-            method="GET", path=PATH, handler=self.converse, scope="events:read",
+            method="GET", path=PATH, handler=self.converse, scope=SCOPE,
             summary="The same as a WebSocket, a message an event", query=LISTENED, headers=(RESUMED, *_HANDSHAKE),
             answers={101: None},
             answer_headers={

@@ -12,7 +12,6 @@ from collections.abc import Callable, MutableMapping
 from functools import partial
 from types import FrameType
 
-from service.api.listening import Listening
 from service.api.positions import Positions
 from service.app import Application
 from service.concurrency.context import background
@@ -87,7 +86,7 @@ def make_server(application: Application, config: Config) -> GrpcServer:
     return GrpcServer(
         application.routes, intercept, bind=config.grpc_bind or DEFAULT_BIND, threads=config.grpc_threads,
         streams=config.grpc_streams, longest_s=config.timeout_s,
-        events=EventStream(Listening(resources.feed, resources.events), resources.authenticator.authenticate),
+        events=EventStream(resources.listening, resources.authenticator.authenticate),
     )
 
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from service.concurrency.channel import Channel, ChannelClosed
 from service.concurrency.context import Context, with_timeout
@@ -86,7 +86,11 @@ class _Look:
 class Feed:
     """See the module. At most `most` listen at once. `run` is for a background task."""
 
-    def __init__(self, store: EventStore, *, most: int) -> None:
+    def __init__(
+        self, store: EventStore, *, most: int, on_told: Callable[[Event, int], object] = lambda _event, _listeners: None
+    ) -> None:
+        """`on_told` hears the last event of each batch, and how many it is told to."""
+        self._on_told = on_told
         self._store = store
         self._lock = Lock()
         self._free = Semaphore(most)
@@ -101,6 +105,7 @@ class Feed:
         self._complained = False
         self._looked_at = monotonic()
         self.ended = dict.fromkeys(Ending, 0)  # how many were let go, by why
+        self.sent = 0  # events, to all listeners together
 
     def subscribe(
         self, ctx: Context, ledger_id: int, wanted: Filter, after: int | None, *, follow: bool = True
@@ -262,9 +267,10 @@ class Feed:
             batch = Batch(events)
             told.keep(batch, min(MOST_KEPT, KEPT // len(self._told)))
             listeners = tuple(told.listeners)
+        self._on_told(events[-1], len(listeners))
         for number, listener in enumerate(listeners, 1):
             if not listener.tell(batch):
-                self._end(listener, Ending.SLOW)
+                self.let_go(listener, Ending.SLOW)
             if number % TOLD_AT_ONCE == 0:
                 give_way()
         return True
@@ -274,9 +280,10 @@ class Feed:
             listeners = tuple(self._open)
             self._told.clear()
         for listener in listeners:
-            self._end(listener, ending)
+            self.let_go(listener, ending)
 
-    def _end(self, listener: Subscription, ending: Ending) -> None:
+    def let_go(self, listener: Subscription, ending: Ending) -> None:
+        """Tell `listener` no more than why."""
         with self._lock:
             told = self._told.get(listener.ledger_id)
             if told is not None:

@@ -43,7 +43,9 @@ class Ended(Exception):
 
 
 class Feeding(Protocol):
-    """What a listener asks of its feed."""
+    """What a listener asks of its feed, and what it tells it."""
+
+    sent: int
 
     def read_before(self, ctx: Context, listener: Subscription) -> tuple[Sequence[Event], int]:
         """The next events from the database, and how far they go; see Feed."""
@@ -82,6 +84,11 @@ class Subscription:
 
         Raises TimeoutError when there was nothing for `timeout_s`, Ended, or the error of `ctx`.
         """
+        batches = self._next(ctx, timeout_s)
+        self._feed.sent += sum(len(batch.events) for batch in batches)
+        return batches
+
+    def _next(self, ctx: Context, timeout_s: float) -> Sequence[Batch]:
         until = ctx.clock.now() + timeout_s
         while not self._joined:
             self._check()

@@ -30,17 +30,21 @@ def authentication(authenticate: Authenticate, public_paths: Collection[str], ca
     def layer(app: WSGIApplication) -> WSGIApplication:
         def with_authentication(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
             if environ["PATH_INFO"] not in public_paths:
-                header = environ.get("HTTP_AUTHORIZATION")
-                if header is None:
+                if "HTTP_AUTHORIZATION" not in environ:
                     callers.admit(environ, REFUSED)
                     raise Unauthenticated("Send an API key: `Authorization: Bearer ldg_…`; `ledgerd key create` makes one.")
-                scheme, _, token = header.partition(" ")
-                environ[PRINCIPAL] = check(environ, token.strip() if scheme.lower() == "bearer" else "")
+                environ[PRINCIPAL] = check(environ, token_of(environ))
             return app(environ, start_response)
 
         return with_authentication
 
     return layer
+
+
+def token_of(environ: WSGIEnvironment) -> str:
+    """The key that a request brings, "" for none."""
+    scheme, _, token = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
 
 
 class _Check:

@@ -14,6 +14,7 @@ CLIENT_LEFT = "ledgerd.client_left"  # the server's: register a function to be c
 END_INPUT = "ledgerd.end_input"  # the server's: whoever waits for more of the body finds its end; for good
 BEGIN_STREAM = "ledgerd.begin_stream"  # the server's: to be called where an answer goes on for long; returns what cuts it off
 CLIENT_ADDRESS = "ledgerd.client_address"  # str: who really sends it, behind trusted proxies as well
+STREAMED = "ledgerd.streamed"  # True where the answer goes on for as long as the client listens: its time is no measure
 TAKE_OVER = "ledgerd.take_over"  # the server's, where the client asks for an upgrade: after the head of a 101, the line itself
 PRINCIPAL = "ledgerd.principal"  # who sends it; set by authentication
 ROUTE = "ledgerd.route"  # the template of the route that answers, such as /api/users/<user_id>

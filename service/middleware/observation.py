@@ -78,4 +78,4 @@ class _Observed:
     def _finish(self) -> None:
         if (end := self._end) is not None:
             self._end = None
-            end(self._sent)
+            end(self._sent + getattr(self._body, "sent", 0))  # what it sent by itself, after an upgrade

@@ -60,6 +60,14 @@ class Instruments:
             "unsealed_age_seconds", "How old the oldest transfer without a seal is", of_workers="livemax"
         )
 
+        self.live_clients = gauge("live_clients", "Clients that listen to events")
+        self.live_events = counter("live_events_total", "Events that were sent to them, each as often as it was sent")
+        self.live_ended = counter("live_clients_dropped_total", "Clients that were let go, and why", "reason")
+        self.live_lag = gauge(
+            "live_lag_seconds", "How long ago they had been told of everything, in the worst worker", of_workers="livemax"
+        )
+        self.live_delay = histogram("live_delay_seconds", "From an event's time to its being told", REQUEST_S)
+
         self.cache_lookups = counter("cache_lookups_total", "Lookups in a cache: hit or miss", "cache", "result")
         self.limiter_refusals = counter("limiter_refusals_total", "Requests that a limiter has refused", "kind")
         self.breaker_state = gauge("breaker_state", "Circuit breakers in a state", "name", "state")

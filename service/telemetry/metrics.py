@@ -12,6 +12,7 @@ import platform
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from time import time
 from wsgiref.types import WSGIEnvironment
 
 from prometheus_client import CollectorRegistry, generate_latest, values
@@ -23,14 +24,16 @@ from service.concurrency.context import Context
 from service.concurrency.primitives import Parking, RLock
 from service.concurrency.spawn import TaskStatus
 from service.errors import LedgerdError
+from service.events.event import Event
 from service.ledger.posting import BatchReport
 from service.ledger.transfers import Outcome, Post, PostGroup, PostRequest, Refused
 from service.telemetry.instruments import BATCH_SIZES, REQUEST_S, WAIT_S, Instruments
 from service.telemetry.multiprocess import FOLDER, NUMBER
-from service.telemetry.no_metrics import Hedged, Lagging, NoMetrics, Queue
+from service.telemetry.no_metrics import Fed, Hedged, Lagging, NoMetrics, Queue
 from service.telemetry.readings import (
     Growth,
     read_breakers,
+    read_feed,
     read_hedging,
     read_pool,
     read_queue,
@@ -63,6 +66,7 @@ class Metrics(NoMetrics):
         self._refusals: Counts[str] = Counts(instruments.limiter_refusals.labels)
         self._lock = RLock()  # of what follows
         self._sizes, self._batch_s, self._waits = (Distribution(bounds) for bounds in (BATCH_SIZES, REQUEST_S, WAIT_S))
+        self._delays = Distribution(REQUEST_S)
         self._readings: list[Callable[[], None]] = []
         self._breakers: list[tuple[str, Breaker]] = []
         instruments.build_info.labels(__version__, platform.python_version()).set(1)
@@ -134,6 +138,14 @@ class Metrics(NoMetrics):
     def watch_replica(self, server: str, replica: Lagging) -> None:
         self._readings.append(partial(read_replica, self._instruments, server, replica))
 
+    def event_told(self, event: Event, listeners: int) -> None:
+        if listeners:
+            with self._lock:
+                self._delays.observe(max(time() - event.at.timestamp(), 0.0))
+
+    def watch_feed(self, feed: Fed) -> None:
+        self._readings.append(partial(read_feed, self._instruments, feed, Growth()))
+
     def watch_hedging(self, hedging: Hedged) -> None:
         self._readings.append(partial(read_hedging, self._instruments, hedging, Growth()))
 
@@ -159,6 +171,7 @@ class Metrics(NoMetrics):
             self._sizes.move_to(self._instruments.batch_size)
             self._batch_s.move_to(self._instruments.batch)
             self._waits.move_to(self._instruments.wait)
+            self._delays.move_to(self._instruments.live_delay)
             for read in self._readings:
                 read()
             read_breakers(self._instruments, self._breakers)

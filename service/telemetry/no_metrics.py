@@ -9,6 +9,8 @@ from wsgiref.types import WSGIEnvironment
 from service.concurrency.breaker import Breaker
 from service.concurrency.context import Context
 from service.concurrency.spawn import TaskStatus
+from service.events.event import Event
+from service.events.subscription import Ending
 from service.ledger.posting import BatchReport
 from service.ledger.transfers import Outcome, Post, PostGroup
 
@@ -36,6 +38,19 @@ class Hedged(Protocol):
     def reads(self) -> int: ...
     @property
     def hedges(self) -> int: ...
+
+
+class Fed(Protocol):
+    """What the live feed of events tells of itself: who listens, what it has sent, how many it let go and why, its lag."""
+
+    @property
+    def clients(self) -> int: ...
+    @property
+    def lag_s(self) -> float: ...
+    @property
+    def sent(self) -> int: ...
+    @property
+    def ended(self) -> Mapping[Ending, int]: ...
 
 
 class NoMetrics:
@@ -81,6 +96,12 @@ class NoMetrics:
 
     def watch_replica(self, server: str, replica: Lagging) -> None:
         """Read how far a replica is behind."""
+
+    def event_told(self, event: Event, listeners: int) -> None:
+        """The live feed tells so many listeners of an event, the last of a batch."""
+
+    def watch_feed(self, feed: Fed) -> None:
+        """Read what the live feed tells of itself."""
 
     def watch_hedging(self, hedging: Hedged) -> None:
         """Read how many reads of replicas there were, and how many hedges."""

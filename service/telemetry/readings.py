@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Mapping
 
 from service.concurrency.breaker import Breaker, State
 from service.concurrency.spawn import TaskStatus
+from service.events.subscription import Ending
 from service.telemetry.instruments import Instruments
-from service.telemetry.no_metrics import Hedged, Lagging, Queue
+from service.telemetry.no_metrics import Fed, Hedged, Lagging, Queue
 
 
 class Growth:
@@ -52,6 +53,16 @@ def read_hedging(to: Instruments, hedging: Hedged, grown: Growth) -> None:
     """How many reads there were, and how many hedges."""
     to.replica_reads.inc(grown.by("reads", hedging.reads))
     to.hedged_reads.inc(grown.by("hedges", hedging.hedges))
+
+
+def read_feed(to: Instruments, feed: Fed, grown: Growth) -> None:
+    """Who listens to events, what was sent, who was let go, and how late the feed is."""
+    to.live_clients.set(feed.clients)
+    to.live_lag.set(feed.lag_s)
+    to.live_events.inc(grown.by("sent", feed.sent))
+    for ending, number in feed.ended.items():
+        if ending is not Ending.COMPLETE:
+            to.live_ended.labels(ending.value).inc(grown.by(ending.value, number))
 
 
 def read_breakers(to: Instruments, breakers: Iterable[tuple[str, Breaker]]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from wsgiref.types import WSGIEnvironment
 
 from service.concurrency.primitives import RLock
-from service.middleware.environ import ROUTE
+from service.middleware.environ import ROUTE, STREAMED
 from service.telemetry.instruments import REQUEST_S, Instruments
 from service.telemetry.tally import Distribution
 
@@ -36,7 +36,8 @@ class Requests:
             if ended is None:
                 ended = self._ended[key] = _Ended()
             ended.number += 1
-            ended.seconds.observe(duration_s)
+            if STREAMED not in environ:
+                ended.seconds.observe(duration_s)
             ended.sent += sent
             if length and length.isdecimal():
                 ended.received += int(length)

@@ -16,8 +16,10 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from tests.acceptance.events import Poster, new_key, serving
+from tests.client import HttpClient
 from tests.conftest import TestServer, fresh_database
 from tests.serving import Serve, wait_until
+from tests.sse import listen
 from tests.websocket import CLOSE, PING, PONG, TEXT, RawSocket, frame
 
 
@@ -262,6 +264,56 @@ def test_a_stop_closes_with_going_away(database_url: str, tmp_path: Path) -> Non
         server.process.send_signal(signal.SIGTERM)
         assert {close_of(connection) for connection in connections} == {(1001, "draining: This process is about to stop.")}
         assert server.process.wait(15) == 0
+
+
+def test_streams_end_with_their_key(database_url: str, tmp_path: Path) -> None:
+    """Of both kinds, in every worker, soon after it is revoked or has expired; those of other keys go on."""
+    with serving(tmp_path, database_url, LEDGERD_WORKERS="2") as server, ExitStack() as stack:
+        admin = stack.enter_context(closing(HttpClient(server.port, server.key())))
+        bodies = ({"scopes": ["read"]}, {"scopes": ["read"], "expires_in_s": 2}, {"scopes": ["write"]})
+        revoked, expiring, staying = (admin.call("POST", "/api/keys", body).json for body in bodies)
+        over = [stack.enter_context(hear(server.port, made["key"])) for made in (revoked, expiring) for _ in range(4)]
+        streams = [stack.enter_context(listen(server.port, made["key"])) for made in (revoked, expiring) for _ in range(4)]
+        others = [stack.enter_context(hear(server.port, staying["key"])) for _ in range(4)]
+        assert admin.call("DELETE", f"/api/keys/{revoked['id']}").status == 204
+        for connection in over:
+            code, reason = close_of(connection)
+            assert (code, reason[:4]) == (1008, "key:")
+        for stream in streams:
+            last = stream.rest()[-1]
+            assert (last.event, last.json["reason"], stream.ended) == ("dropped", "key", True)
+        opened = admin.call("POST", "/api/accounts", {"asset": "USD/2"}).json["id"]
+        for connection in others:
+            assert json.loads(connection.recv(20))["data"]["account"]["id"] == opened
+
+
+def test_streams_are_counted_and_logged(database_url: str, tmp_path: Path) -> None:
+    """Clients while they are there; one line each at the end, with its bytes; their time is no request's."""
+    with serving(tmp_path, database_url, LEDGERD_LOG_LEVEL="info") as server:
+        key = server.key()
+        with closing(Poster(server.port, key)) as poster, hear(server.port, key) as socket, listen(server.port, key) as stream:
+
+            def figures() -> dict[str, float]:
+                lines = poster.http.call("GET", "/metrics").body.decode().splitlines()
+                return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")}
+
+            wait_until(lambda: figures()["ledgerd_live_clients"] == 2, 10)
+            poster.post(5)
+            assert len(ids(socket, 5)) == len(stream.events(5)) == 5
+            wait_until(lambda: figures()["ledgerd_live_events_total"] == 10, 10)
+            assert figures()["ledgerd_live_delay_seconds_count"] >= 1
+            assert figures()["ledgerd_live_lag_seconds"] < 5
+        with closing(Poster(server.port, key)) as poster:
+            wait_until(lambda: figures()["ledgerd_live_clients"] == 0, 10)
+            found = figures()
+        assert found['ledgerd_http_requests_total{method="GET",route="/api/events",status="200"}'] == 1
+        assert found['ledgerd_http_requests_total{method="GET",route="/api/events/ws",status="101"}'] == 1
+        assert found['ledgerd_http_response_bytes_total{route="/api/events/ws"}'] > 1_000
+        assert not any("duration_seconds_count" in name and "/api/events" in name and found[name] for name in found)
+    lines = [json.loads(line) for line in server.log.read_text().splitlines() if '"/api/events' in line]
+    assert {(line["route"], line["status"], line["bytes"] > 1_000) for line in lines} == {
+        ("/api/events", 200, True), ("/api/events/ws", 101, True),
+    }
 
 
 def test_who_does_not_read_is_let_go_and_harms_nobody(database_url: str, tmp_path: Path) -> None:

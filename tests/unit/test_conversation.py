@@ -13,9 +13,11 @@ from wsproto.events import Event as Frame
 from service.api.conversation import Conversation
 from service.api.listening import Place
 from service.events.feed import Feed
+from service.events.key_watch import KeyWatch
 from service.middleware.environ import TAKE_OVER
 from tests.event_log import MemoryLog
 from tests.unit.test_feed import listen
+from tests.unit.test_key_watch import Holder
 from tests.websocket import frame
 
 PIECES = st.one_of(
@@ -52,11 +54,13 @@ def talk(line: Line, events: int = 0) -> list[Frame]:
     for _ in range(events):
         log.add()
     feed = Feed(log, most=1)
-    place = Place({TAKE_OVER: lambda: line}, listen(feed, after=0, follow=events == 0))
+    keys = KeyWatch(lambda _ctx, _token: Holder({"events:read"}), "events:read", feed.let_go)
+    place = Place({TAKE_OVER: lambda: line}, listen(feed, after=0, follow=events == 0), keys)
     conversation = Conversation(place, heartbeat_s=20)
     assert list(conversation) == [b""]
     conversation.close()
     assert feed.clients == 0
+    assert conversation.sent == len(line.sent)
     client = Connection(ConnectionType.CLIENT)
     client.receive_data(line.sent)
     found = list(client.events())
