@@ -15,6 +15,7 @@ import grpc
 import psycopg
 import pytest
 
+from service.rpc.server import CHECKS, WAITING, WATCHERS
 from tests.acceptance.test_posting import REFUSALS, check_answers, memory_kb
 from tests.acceptance.test_posting import post as post_http
 from tests.client import HttpClient
@@ -188,13 +189,14 @@ def test_more_calls_than_may_wait_are_refused_at_once(database_url: str, key: st
         with RpcClient(server.port, key) as client, psycopg.connect(database_url) as blocker:
             first, second, _ = open_accounts(client, 3)
             blocker.execute("SELECT 1 FROM accounts WHERE id = %s FOR UPDATE", (first,))
-            with ThreadPoolExecutor(40) as threads:
-                calls = [threads.submit(post, client, first, second, 1) for _ in range(40)]
-                wait_until(lambda: sum(call.done() for call in calls) >= 29, 20)
+            taken = 2 + 1 + CHECKS + WATCHERS + 2 * WAITING  # all threads, and those that wait for one
+            with ThreadPoolExecutor(60) as threads:
+                calls = [threads.submit(post, client, first, second, 1) for _ in range(60)]
+                wait_until(lambda: sum(call.done() for call in calls) == 60 - taken, 20)
                 refused = [call.result() for call in calls if call.done()]
                 assert {each.status for each in refused} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
                 blocker.commit()
-            assert sum(call.result().status is OK for call in calls) == 2 + 1 + 4 * 2
+            assert sum(call.result().status is OK for call in calls) == taken
     check_invariants(database_url)
 
 
