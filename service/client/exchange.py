@@ -86,7 +86,8 @@ class Connections:
             ctx.check()  # nothing is sent yet
             conn.timeout = _seconds(ctx.remaining())  # where the timer is late
             headers = {**request.headers, "request-timeout": timeout}
-            conn.request(request.method, self._prefix + request.path, request.body, headers, preload_content=False)
+            with suppress(BrokenPipeError):  # a refusal may have come before the whole body went out
+                conn.request(request.method, self._prefix + request.path, request.body, headers, preload_content=False)
             with closing(conn.getresponse()) as response:
                 if not _is_framed(request, response):
                     raise http.client.HTTPException("an answer whose end cannot be told")

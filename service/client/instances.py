@@ -15,8 +15,9 @@ from typing import Protocol
 from service.client.exchange import Broken, Connections
 from service.client.request import Reply, Request
 from service.concurrency.breaker import Breaker, State
-from service.concurrency.context import Context
+from service.concurrency.context import Context, with_cancel, with_timeout
 from service.concurrency.primitives import Lock
+from service.concurrency.semaphore import Semaphore
 from service.errors import LedgerdError, Unavailable
 
 log = logging.getLogger(__name__)
@@ -24,6 +25,7 @@ log = logging.getLogger(__name__)
 FAILURES = 5  # in a row open a breaker
 OPEN_S = 2.0
 KNOWN_FOR_S = 2.0  # what the registry told
+ASK_TIMEOUT_S = 1.0  # of a call that could go on with what is known
 TRY_AGAIN_S = 0.5  # after it could not be asked
 
 
@@ -55,7 +57,7 @@ class Registered:
     def __init__(self, ask: Callable[[Context], Sequence[tuple[str, float]]], service: str) -> None:
         self._ask = ask
         self._service = service
-        self._asking = Lock()
+        self._asking = Semaphore(1)
         self._ends: dict[str, float] = {}
         self._until = float("-inf")
 
@@ -66,7 +68,6 @@ class Registered:
             self._refresh(ctx, has_some=bool(live))
             live = self._live(ctx)
         if not live:
-            ctx.check()
             raise Unavailable(f"No instance of the service {self._service!r} is registered.")
         return live
 
@@ -76,14 +77,17 @@ class Registered:
 
     def _refresh(self, ctx: Context, *, has_some: bool) -> None:
         """One asks; the others wait for its answer only where they have nothing to go on with."""
-        before, remaining_s = self._until, ctx.remaining()
-        if not self._asking.acquire(not has_some, -1 if has_some or remaining_s is None else remaining_s):
+        before = self._until
+        if not has_some:
+            self._asking.acquire(ctx)
+        elif not self._asking.acquire_nowait():
             return
         try:
             if self._until != before:  # somebody has asked meanwhile
                 return
             asked_at = ctx.clock.now()
-            told = self._ask(ctx)
+            with with_timeout(ctx, ASK_TIMEOUT_S) if has_some else with_cancel(ctx) as bounded:
+                told = self._ask(bounded)
             self._ends = {_base(address): asked_at + left_s for address, left_s in told}
             self._until = asked_at + KNOWN_FOR_S
         except LedgerdError as error:
@@ -96,11 +100,12 @@ class Registered:
 
 
 class Instance:
-    """A server: its connections and its breaker."""
+    """A server: its connections, its breaker, and what opened that."""
 
     def __init__(self, base: str, *, connections: int) -> None:
         self.connections = Connections(base, most=connections)
         self.breaker = Breaker(failures=1, window_s=OPEN_S, open_s=OPEN_S, counts=self._counts)
+        self.last_fault = ""
         self._in_a_row = 0  # two threads at once may miscount it by one, which does no harm
 
     def exchange(self, ctx: Context, request: Request, timeout: str) -> Reply:
@@ -112,6 +117,7 @@ class Instance:
     def _counts(self, error: Exception) -> bool:
         if not isinstance(error, Broken) or not error.to_blame:
             return False
+        self.last_fault = str(error)
         self._in_a_row += 1
         return self._in_a_row >= FAILURES
 
@@ -126,12 +132,16 @@ class Instances:
         self._made: dict[str, Instance] = {}
         self._turns = count()
 
-    def choose(self, ctx: Context, tried: Collection[Instance]) -> Instance:
-        """The next in turn; an untried one whose breaker is not open, where there is such. Raises Unavailable."""
+    def choose(self, ctx: Context, tried: Collection[Instance], *, may_probe: bool = True) -> Instance:
+        """The next in turn; an untried one whose breaker is not open, where there is such. Raises Unavailable.
+
+        `may_probe`: it may be the call that finds out whether a server works again, where others do.
+        """
+        rank = {State.CLOSED: 0, State.HALF_OPEN: 0 if may_probe else 1, State.OPEN: 2}
         every = self._update(self._source.find(ctx))
         turn = next(self._turns)
         in_turn = [every[(turn + step) % len(every)] for step in range(len(every))]
-        return min(in_turn, key=lambda each: (each.breaker.state is State.OPEN, each in tried))
+        return min(in_turn, key=lambda each: (rank[each.breaker.state], each in tried))
 
     def has_other(self, tried: Collection[Instance]) -> bool:
         """Whether there is one, as far as is known, that is not tried yet and whose breaker is not open."""

@@ -76,7 +76,7 @@ class Repetition:
 
     def _attempt(self, ctx: Context, request: Request, tried: list[Instance]) -> Reply:
         ctx.check()
-        instance = self._instances.choose(ctx, tried)
+        instance = self._instances.choose(ctx, tried, may_probe=request.repeatable)
         tried.append(instance)
         remaining_s = ctx.remaining()
         assert remaining_s is not None, "the client gives every call a deadline"
@@ -86,7 +86,7 @@ class Repetition:
             with with_timeout(ctx, timeout_s) as bounded:
                 reply = instance.exchange(bounded, request, f"{told_s:.3f}")
         except BreakerOpen as error:
-            raise Unavailable(f"{instance.connections.base} has failed again and again, and is left alone.") from error
+            raise Unavailable(f"{instance.connections.base} is left alone for a while: {instance.last_fault}.") from error
         except Broken as error:
             if error.sent and not request.is_safe:
                 raise OutcomeUnknown(f"{error}: the request may have taken effect, or not.") from error

@@ -23,6 +23,7 @@ from service.concurrency.spawn import Tasks
 from service.config import Config
 from service.errors import ConfigurationError
 from service.events.attempt import Attempts
+from service.events.connections import Connections
 from service.events.delivery import Sender
 from service.events.discovery import Discovery
 from service.events.dispatcher import Dispatcher
@@ -57,8 +58,10 @@ def run_dispatcher(config: Config, env: MutableMapping[str, str], say: Callable[
     systemd = Notifier.take_from(env)
     signals = _Signals()
     tasks = Tasks(background())
-    with _opened(config, config.database_url) as dispatcher:
+    connections = Connections()
+    with _opened(config, config.database_url, connections) as dispatcher:
         tasks.spawn("dispatcher", dispatcher.run)
+        tasks.spawn("idle connections", connections.run)
         if config.dispatcher_metrics_bind is not None:
             tasks.spawn("probes", Probes(_probed(config, dispatcher), config.dispatcher_metrics_bind).run)
         say("webhooks are delivered")
@@ -79,7 +82,7 @@ def run_dispatcher(config: Config, env: MutableMapping[str, str], say: Callable[
 
 
 @contextmanager
-def _opened(config: Config, url: str) -> Iterator[Dispatcher]:
+def _opened(config: Config, url: str, connections: Connections) -> Iterator[Dispatcher]:
     queries = Queries(sql_folder() / "queries")
     pool = Pool(
         url, max_open=CONNECTIONS, min_idle=1, max_lifetime_s=config.db_max_lifetime_s, max_idle_s=config.db_max_idle_s,
@@ -88,13 +91,16 @@ def _opened(config: Config, url: str) -> Iterator[Dispatcher]:
     pool.open()
     lookups = Lookups(background())
     try:
-        yield make_dispatcher(config, pool, queries, lookups)
+        yield make_dispatcher(config, pool, queries, lookups, connections)
     finally:
+        connections.close()
         lookups.close()
         pool.close(SPARE_S)
 
 
-def make_dispatcher(config: Config, pool: Pool, queries: Queries, lookups: Lookups) -> Dispatcher:
+def make_dispatcher(
+    config: Config, pool: Pool, queries: Queries, lookups: Lookups, connections: Connections
+) -> Dispatcher:
     """The dispatcher of `config`, not started."""
     pace = Pace(
         timeout_s=config.webhook_timeout_s, base_s=config.webhook_backoff_s, cap_s=config.webhook_backoff_cap_s,
@@ -103,7 +109,7 @@ def make_dispatcher(config: Config, pool: Pool, queries: Queries, lookups: Looku
     )
     events = EventRepository(pool, queries)
     attempts = Attempts(
-        send=Sender(Addresses(config.webhook_networks), lookups).send,
+        send=Sender(Addresses(config.webhook_networks), lookups, connections=connections).send,
         render=lambda event: to_json(show_event(event)),
         events=events, discover=Discovery(ServiceRepository(pool, queries)).choose,
         timeout_s=pace.timeout_s, clock=SYSTEM_CLOCK,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from service.concurrency.breaker import BreakerOpen
@@ -37,8 +37,8 @@ class Receiver:
     ledger_id: int
     webhook_id: int
     target: Target | ServiceTarget
-    secret: bytes
-    old_secret: bytes | None
+    secret: bytes = field(repr=False)
+    old_secret: bytes | None = field(repr=False)
     old_until: float
 
     @classmethod

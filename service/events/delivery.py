@@ -19,6 +19,7 @@ import httptools
 from service import __version__
 from service.concurrency.context import Context
 from service.errors import DeadlineExceeded, LedgerdError
+from service.events.connections import Connection, Connections, peer_of
 from service.events.lookup import Lookups
 from service.events.targets import Addresses, Target
 
@@ -38,13 +39,21 @@ class DeliveryFailed(Exception):
         self.status = status
 
 
-class Sender:
-    """See the module. It holds nothing of a target."""
+class _NoAnswer(DeliveryFailed):
+    """Not a byte of one."""
 
-    def __init__(self, addresses: Addresses, lookups: Lookups, tls: ssl.SSLContext | None = None) -> None:
+
+class Sender:
+    """See the module. `connections` are those that are kept open between attempts."""
+
+    def __init__(
+        self, addresses: Addresses, lookups: Lookups, tls: ssl.SSLContext | None = None,
+        connections: Connections | None = None,
+    ) -> None:
         self._addresses = addresses
         self._lookups = lookups
         self._tls = tls or ssl.create_default_context()
+        self.connections = connections or Connections()
 
     def send(self, ctx: Context, target: Target, headers: Sequence[tuple[str, str]], body: bytes) -> int:
         """POST `body` with `headers`; the status of the answer, which is 2xx.
@@ -53,23 +62,42 @@ class Sender:
         """
         assert ctx.deadline is not None, "an attempt without a deadline would never end"
         ctx.check()
+        request = _request(target, headers, body)
         try:
-            sock = self._connect(ctx, target)
-            try:
-                # the call on the base class shuts the connection and leaves the TLS of another thread alone
-                forget = ctx.on_done(lambda: _shut(sock))
-                try:
-                    _write(ctx, sock, _request(target, headers, body))
-                    status = _read_status(ctx, sock)
-                finally:
-                    forget()
-            finally:
-                sock.close()
+            kept = self.connections.take(target)
+            status = None if kept is None else self._try_kept(ctx, kept, request)
+            if status is None:
+                made = Connection(self._connect(ctx, target), peer_of(target))
+                status = self._exchange(ctx, made, request)
         except (OSError, LedgerdError, httptools.HttpParserError, DeliveryFailed) as error:
             raise _failure(ctx, error) from error
         if 200 <= status <= 299:
             return status
         raise DeliveryFailed(f"status {status}", status=status)
+
+    def _try_kept(self, ctx: Context, kept: Connection, request: bytes) -> int | None:
+        """The status; None where the connection was closed in the moment it was used: that says nothing of the target."""
+        try:
+            return self._exchange(ctx, kept, request)
+        except (ConnectionError, _NoAnswer):
+            ctx.check()
+            return None
+
+    def _exchange(self, ctx: Context, connection: Connection, request: bytes) -> int:
+        """Send the request, read the answer; the connection is kept where it may be, or closed."""
+        sock, is_reusable = connection.sock, False
+        # the call on the base class shuts the connection and leaves the TLS of another thread alone
+        forget = ctx.on_done(lambda: _shut(sock))
+        try:
+            _write(ctx, sock, request)
+            status, is_reusable = _read_status(ctx, sock)
+        finally:
+            forget()
+            if is_reusable and ctx.error() is None:
+                self.connections.give_back(connection)
+            else:
+                sock.close()
+        return status
 
     def _connect(self, ctx: Context, target: Target) -> socket.socket:
         """A connection to an address that is allowed, with TLS where the target wants it. Raises OSError, DeliveryFailed."""
@@ -108,7 +136,6 @@ def _request(target: Target, headers: Sequence[tuple[str, str]], body: bytes) ->
         f"Host: {target.authority}",
         f"User-Agent: ledgerd/{__version__}",
         "Accept: */*",
-        "Connection: close",
         "Content-Type: application/json",
         f"Content-Length: {len(body)}",
         *(f"{name}: {value}" for name, value in headers),
@@ -127,21 +154,21 @@ def _write(ctx: Context, sock: socket.socket, data: bytes) -> None:
         return
 
 
-def _read_status(ctx: Context, sock: socket.socket) -> int:
-    """Of the answer. Raises OSError or httptools' errors where there is no whole one."""
+def _read_status(ctx: Context, sock: socket.socket) -> tuple[int, bool]:
+    """Of the answer, and whether another request may follow. Raises OSError or httptools' errors without a whole answer."""
     answer = _Answer()
     taken = 0
     while not answer.is_enough:
         sock.settimeout(_left(ctx))
         data = sock.recv(_READ)
         if not data:
-            return answer.status_at_end()
+            return answer.status_at_end(), False
         taken += len(data)
         answer.take(data)
         if answer.status is None and taken > MOST_HEAD:
             raise DeliveryFailed(f"the head of the answer is longer than {MOST_HEAD} bytes")
     assert answer.status is not None, "it is enough"
-    return answer.status
+    return answer.status, answer.is_reusable
 
 
 class _Answer:
@@ -150,6 +177,7 @@ class _Answer:
     def __init__(self) -> None:
         self.status: int | None = None
         self.is_enough = False
+        self.is_reusable = False
         self._has_length = False
         self._body = 0
         self._parser = httptools.HttpResponseParser(self)
@@ -161,16 +189,20 @@ class _Answer:
         except httptools.HttpParserUpgrade:
             self.status, self.is_enough = 101, True
         except httptools.HttpParserError:
-            if not self.is_enough:  # whatever follows the answer is nobody's business
+            if not self.is_enough:
                 raise
+            self.is_reusable = False  # what follows the answer is nobody's business, and nobody shall take it for the next
 
     def status_at_end(self) -> int:
         """Where the connection ends. Raises DeliveryFailed unless the end is that of the answer."""
         if self.status is None:
-            raise DeliveryFailed("the connection was closed without an answer")
+            raise _NoAnswer("the connection was closed without an answer")
         if self._has_length and not self.is_enough:
             raise DeliveryFailed("the answer broke off")
         return self.status
+
+    def on_message_begin(self) -> None:
+        self.is_reusable = False  # the first; or what follows the answer unasked
 
     def on_header(self, name: bytes, _value: bytes) -> None:
         if name.lower() in (b"content-length", b"transfer-encoding"):
@@ -186,9 +218,11 @@ class _Answer:
             self.is_enough = True
 
     def on_message_complete(self) -> None:
-        if self.status is not None:  # else it was one of 1xx, and another follows
-            self.is_enough = True
-        else:
+        if self.is_enough:  # a second answer
+            self.is_reusable = False
+        elif self.status is not None:
+            self.is_enough, self.is_reusable = True, self._parser.should_keep_alive()
+        else:  # it was one of 1xx, and another follows
             self._has_length = False
 
 

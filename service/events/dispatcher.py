@@ -39,6 +39,7 @@ MOST_WEBHOOKS = 5_000  # of one dispatcher
 MOST_DEAD = 10_000  # of a webhook
 KEEP_DEAD_S = 30 * 86_400.0
 PAGE = 200
+CLAIMED_AT_ONCE = 200  # each takes some queries, during which nothing else goes on
 LOOK_EVERY_S = 1.0  # for changed, new and abandoned webhooks
 WRITE_EVERY_S = 0.2
 PRUNE_EVERY_S = 60.0
@@ -136,7 +137,7 @@ class Dispatcher:
             self._renew_at = now + self._pace.lease_s / 3
         room = MOST_WEBHOOKS - len(self._held)
         if room > 0 and self.told.outstanding < MOST_IN_ALL:
-            for lease in self._store.claim(ctx, lease_s=self._pace.lease_s, limit=room):
+            for lease in self._store.claim(ctx, lease_s=self._pace.lease_s, limit=min(room, CLAIMED_AT_ONCE)):
                 self._take_up(ctx, lease, now)
         if now >= self._prune_at and self._held:
             self._prune_at = now + PRUNE_EVERY_S

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from service.concurrency.context import Context
@@ -35,8 +35,8 @@ class Claimed:
     revision: int
     url: str
     filter: Filter
-    secret: bytes
-    old_secret: bytes | None
+    secret: bytes = field(repr=False)
+    old_secret: bytes | None = field(repr=False)
     old_secret_left_s: float
     cursor: int
 

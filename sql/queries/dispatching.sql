@@ -79,11 +79,16 @@ ON CONFLICT (ledger_id, webhook_id, event_id) DO UPDATE SET status = excluded.st
 -- name: prune_dead
 -- What was given up long ago, and the oldest of too many. A row above the cursor says that its event has been dealt with, so
 -- it stays.
-DELETE FROM webhook_deliveries d
-USING unnest(%(ledger_ids)s::bigint[], %(webhook_ids)s::bigint[], %(tokens)s::bigint[]) AS mine (ledger_id, id, token)
-JOIN webhooks w ON w.ledger_id = mine.ledger_id AND w.id = mine.id AND w.lease_token = mine.token
-WHERE d.ledger_id = w.ledger_id AND d.webhook_id = w.id AND d.status = 'dead' AND d.event_id <= w.cursor
-    AND (d.died_at < clock_timestamp() - make_interval(secs => %(keep_s)s)
-        OR d.event_id <= (SELECT o.event_id FROM webhook_deliveries o
-                          WHERE o.ledger_id = w.ledger_id AND o.webhook_id = w.id AND o.status = 'dead'
-                          ORDER BY o.event_id DESC OFFSET %(most)s LIMIT 1));
+WITH old AS MATERIALIZED (
+    SELECT w.ledger_id, w.id, w.cursor, edge.event_id AS surplus
+    FROM unnest(%(ledger_ids)s::bigint[], %(webhook_ids)s::bigint[], %(tokens)s::bigint[]) AS mine (ledger_id, id, token)
+    JOIN webhooks w ON w.ledger_id = mine.ledger_id AND w.id = mine.id AND w.lease_token = mine.token
+    LEFT JOIN LATERAL (
+        SELECT event_id FROM webhook_deliveries
+        WHERE ledger_id = w.ledger_id AND webhook_id = w.id AND status = 'dead'
+        ORDER BY event_id DESC OFFSET %(most)s LIMIT 1
+    ) AS edge ON true
+)
+DELETE FROM webhook_deliveries d USING old
+WHERE d.ledger_id = old.ledger_id AND d.webhook_id = old.id AND d.status = 'dead' AND d.event_id <= old.cursor
+    AND (d.died_at < clock_timestamp() - make_interval(secs => %(keep_s)s) OR d.event_id <= old.surplus);

@@ -16,6 +16,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from service.app import Application
 from service.concurrency.breaker import Breaker
+from service.events.held import Told
+from service.telemetry.webhooks import WebhookMetrics
 from tests.client import ApiClient
 from tests.serving import ROOT
 
@@ -52,7 +54,8 @@ def labels(application: Application, api: ApiClient) -> dict[str, set[str]]:
     application.telemetry.metrics.watch_breaker("one", Breaker(failures=1, window_s=1, open_s=1))
     application.telemetry.metrics.limiter_refused("one")
     found: dict[str, set[str]] = {"up": set()} | {rule["record"]: {"le"} for rule in rules() if "record" in rule}
-    for family in text_string_to_metric_families(api.get("/metrics").body.decode()):
+    told = api.get("/metrics").body.decode() + WebhookMetrics(Told()).render().decode()  # the dispatcher tells its own
+    for family in text_string_to_metric_families(told):
         for sample in family.samples:
             found.setdefault(sample.name, set()).update(sample.labels)
     return found

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import inf
 
 
 @dataclass(frozen=True)
@@ -14,6 +15,11 @@ class Bound:
     p99_ms: float = 500
     failed: float = 0.0
     least_per_s: float = 0.1
+
+
+def lenient(bounds: Mapping[str, Bound]) -> dict[str, Bound]:
+    """The same without what depends on the machine: nothing may fail."""
+    return {name: replace(bound, p50_ms=inf, p99_ms=inf, least_per_s=0) for name, bound in bounds.items()}
 
 
 @dataclass(frozen=True)
@@ -29,6 +35,8 @@ class Operation:
 
 def broken(bounds: Mapping[str, Bound], measured: Mapping[str, Operation]) -> list[str]:
     """A sentence for each bound that was not kept; none where all were."""
+    if not any(operation.number for operation in measured.values()):
+        return ["no request was made"]
     found = []
     for name, bound in bounds.items():
         operation = measured.get(name, Operation(0, 0, 0.0, 0.0, 0.0))

@@ -116,7 +116,9 @@ class World:
 
     def state(self, webhook: dict[str, Any]) -> dict[str, Any]:
         """As it is now."""
-        found: dict[str, Any] = self.client.call("GET", f"/api/webhooks/{webhook['id']}").json
+        client = HttpClient(self.port, self.key)
+        found: dict[str, Any] = client.call("GET", f"/api/webhooks/{webhook['id']}").json
+        client.close()
         return found
 
     def move(self, client: HttpClient, rng: random.Random) -> int:

@@ -17,7 +17,7 @@ from service.errors import ClientClosedRequest
 from service.events.delivery import MOST_BODY, MOST_HEAD, DeliveryFailed, Sender
 from service.events.lookup import Lookups, Resolve
 from service.events.targets import Addresses, Target
-from tests.events.receivers import Receiver, read_request, receiving, saying
+from tests.events.receivers import Receiver, Talk, read_request, receiving, saying
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 HEADERS = [("webhook-id", "msg_1_2")]
@@ -57,6 +57,7 @@ class Sending:
 
     def __exit__(self, *_: object) -> None:
         self.lookups.close()
+        self.sender.connections.close()
 
 
 @pytest.fixture
@@ -312,6 +313,81 @@ def test_an_attempt_is_cancelled(sending: Sending) -> None:
         with pytest.raises(ClientClosedRequest):
             sending.sender.send(ctx, Target("http", "receiver.test", receiver.port, "/"), HEADERS, b"{}")
         canceller.join()
+
+
+def keeping(exchanges: int) -> Talk:
+    """Answers so many requests on a connection, then closes it without a word."""
+
+    def talk(conn: socket.socket) -> None:
+        for _ in range(exchanges):
+            read_request(conn)
+            conn.sendall(OK)
+
+    return talk
+
+
+def test_a_connection_is_kept_for_the_next_attempt(sending: Sending) -> None:
+    """One for both, and the name is looked up once."""
+    with receiving(keeping(10)) as receiver:
+        for _ in range(3):
+            assert sending.to(receiver) == 200
+        assert (receiver.connections, sending.asked) == (1, ["receiver.test"])
+        sending.sender.connections.close()
+        assert sending.to(receiver) == 200
+        assert receiver.connections == 2
+
+
+def test_a_kept_connection_that_is_closed_costs_no_attempt(sending: Sending) -> None:
+    """Whether it is seen before the request is sent, or after: the same attempt is made on another one."""
+    with receiving(keeping(1)) as receiver:
+        for number in range(1, 4):
+            assert sending.to(receiver) == 200
+            assert receiver.connections == number
+
+    def cutting(conn: socket.socket) -> None:
+        read_request(conn)
+        conn.sendall(OK)
+        if receiver.connections == 1:
+            read_request(conn)  # and then nothing
+
+    with receiving(cutting) as receiver:
+        assert sending.to(receiver) == 200
+        assert sending.to(receiver) == 200
+        assert receiver.connections == 2
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok",
+        b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok",
+        OK + OK, OK + b"rubbish", b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 5000, OK[:-2] + b"okHTTP/1.1 200 OK\r\n",
+    ],
+)
+def test_a_connection_that_says_more_than_it_should_is_not_kept(sending: Sending, answer: bytes) -> None:
+    """Nor one that is to be closed: nothing of one answer may be taken for the next."""
+
+    def talk(conn: socket.socket) -> None:
+        while True:
+            read_request(conn)
+            conn.sendall(answer)
+
+    with receiving(talk) as receiver:
+        for number in range(1, 3):
+            assert sending.to(receiver) == 200
+            assert receiver.connections == number
+
+
+def test_connections_are_kept_for_a_time_and_in_number(sending: Sending, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An idle one is closed, and so is the longest idle of too many."""
+    monkeypatch.setattr("service.events.connections.MOST_IDLE", 1)
+    with receiving(keeping(10)) as one, receiving(keeping(10)) as other:
+        assert sending.to(one) == 200
+        assert sending.to(other) == 200
+        assert one.ended.wait(10)
+        monkeypatch.setattr("service.events.connections.IDLE_S", 0.0)
+        assert sending.to(other) == 200
+        assert other.connections == 2
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ from service.commands.dispatcher import make_dispatcher
 from service.concurrency.context import background
 from service.concurrency.spawn import Tasks
 from service.config import Config
+from service.events.connections import Connections
 from service.events.dispatcher import Dispatcher
 from service.events.dispatching import Written
 from service.events.lookup import Lookups
@@ -45,8 +46,8 @@ def dispatching(config: Config) -> Iterator[Dispatcher]:
     """A dispatcher for the block; it ends in order."""
     assert config.database_url is not None
     with open_pool(config.database_url) as pool:
-        lookups = Lookups(background())
-        dispatcher = make_dispatcher(config, pool, Queries(sql_folder() / "queries"), lookups)
+        lookups, connections = Lookups(background()), Connections()
+        dispatcher = make_dispatcher(config, pool, Queries(sql_folder() / "queries"), lookups, connections)
         tasks = Tasks(background())
         tasks.spawn("dispatcher", dispatcher.run, restart=False)
         try:
@@ -55,6 +56,7 @@ def dispatching(config: Config) -> Iterator[Dispatcher]:
         finally:
             assert tasks.stop(20) == []
             lookups.close()
+            connections.close()
 
 
 def make(api: ApiClient, url: str, **fields: Any) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -34,6 +35,7 @@ class Scripted:
     """Answers each request by the next of `script`, the last of it again and again; `asked` has what came."""
 
     script: list[Answering]
+    tls: ssl.SSLContext | None = None
     asked: list[Asked] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -58,12 +60,19 @@ class Scripted:
                 self._start(self._serve, connection, len(self._connections))
 
     def _serve(self, connection: socket.socket, number: int) -> None:
-        with contextlib.suppress(OSError), connection, connection.makefile("rb") as reader:
+        with contextlib.suppress(OSError), self._secured(connection) as secured, secured.makefile("rb") as reader:
             while (asked := _read(reader, number)) is not None:
                 with self._lock:
                     self.asked.append(asked)
                     answer = self.script.pop(0) if len(self.script) > 1 else self.script[0]
-                answer(connection, asked)
+                answer(secured, asked)
+
+    def _secured(self, connection: socket.socket) -> socket.socket:
+        try:
+            return connection if self.tls is None else self.tls.wrap_socket(connection, server_side=True)
+        except OSError:
+            connection.close()
+            raise
 
     def connections(self) -> int:
         """How many have come."""
@@ -83,9 +92,9 @@ class Scripted:
 
 
 @contextlib.contextmanager
-def scripted(*script: Answering) -> Iterator[Scripted]:
+def scripted(*script: Answering, tls: ssl.SSLContext | None = None) -> Iterator[Scripted]:
     """A server for the block."""
-    server = Scripted(list(script))
+    server = Scripted(list(script), tls)
     try:
         yield server
     finally:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from time import monotonic
 
 import pytest
 
 from service.client import Client
 from service.client.exchange import LONGEST_IDLE_S
+from service.client.instances import FAILURES
 from service.concurrency.context import background, with_cancel, with_timeout
 from service.errors import (
     ClientClosedRequest,
@@ -91,6 +94,7 @@ def test_no_more_connections_than_allowed_are_used() -> None:
 
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+TIME_S = 1.0
 LATE: list[Callable[[], Answering]] = [
     lambda: hang,
     lambda: drip(b""),
@@ -100,18 +104,19 @@ LATE: list[Callable[[], Answering]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("late", LATE, ids=["nothing", "first line", "header", "body", "body of a connection that is closed"])
 def test_a_call_ends_when_its_time_is_up_however_its_answer_comes(late: Callable[[], Answering]) -> None:
     """A read is told so; what may have taken effect is not known. Each piece that comes gives no new time."""
     with scripted(late()) as server, Client(server.url, None) as client:
-        with with_timeout(background(), 0.4) as ctx, pytest.raises(DeadlineExceeded):
+        with with_timeout(background(), TIME_S) as ctx, pytest.raises(DeadlineExceeded):
             client.get(ctx, "/a")
-        with with_timeout(background(), 0.4) as ctx, pytest.raises(OutcomeUnknown, match="idempotency key 'mine'"):
+        with with_timeout(background(), TIME_S) as ctx, pytest.raises(OutcomeUnknown, match="idempotency key 'mine'"):
             client.transfer(ctx, from_account_id=1, to_account_id=2, amount=5, idempotency_key="mine")
-        with with_timeout(background(), 0.4) as ctx, pytest.raises(OutcomeUnknown, match="read it back"):
+        with with_timeout(background(), TIME_S) as ctx, pytest.raises(OutcomeUnknown, match="read it back"):
             client.post(ctx, "/api/users", USER)
         told = [float(asked.headers["request-timeout"]) for asked in server.asked]
-        assert all(0 < seconds < 0.4 for seconds in told)
+        assert all(0 < seconds < TIME_S for seconds in told)
 
 
 @pytest.mark.parametrize("torn", [b"HTTP/1.1 201 Created\r\nContent-Ty", HEAD, HEAD + b"\r\n{}", b"HTTP/1.1 201 Cre"])
@@ -215,9 +220,70 @@ def test_a_base_url_may_have_a_path() -> None:
         assert server.asked[0].line == "GET /ledger/api/users?limit=5&email=a%26b HTTP/1.1"
 
 
+@pytest.fixture
+def certificate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
+    """A server's certificate for `localhost`, which this process trusts."""
+    path, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+         "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", path],
+        check=True, capture_output=True,
+    )
+    monkeypatch.setenv("SSL_CERT_FILE", str(path))
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(path, key)
+    return tls
+
+
+def test_tls_is_checked_by_name(certificate: ssl.SSLContext) -> None:
+    """The certificate must be trusted and be the server's; nothing is sent before that."""
+    with scripted(answer(200, {"id": 1}), tls=certificate) as server:
+        for host, trusted in (("localhost", True), ("127.0.0.1", False)):
+            with Client(f"https://{host}:{server.port}", "k", attempts=1) as client:
+                if trusted:
+                    assert [client.get(background(), "/a") for _ in range(3)] == [{"id": 1}] * 3
+                else:
+                    with pytest.raises(Unavailable, match="CERTIFICATE_VERIFY_FAILED"):
+                        client.get(background(), "/a")
+        assert len(server.asked) == 3
+        assert {asked.connection for asked in server.asked} == {1}
+
+
+@pytest.mark.slow
+def test_a_call_over_tls_ends_when_its_time_is_up(certificate: ssl.SSLContext) -> None:
+    """In the middle of an answer."""
+    with (
+        scripted(drip(HEAD), tls=certificate) as server,
+        Client(f"https://localhost:{server.port}", None) as client,
+        with_timeout(background(), TIME_S) as ctx,
+        pytest.raises(DeadlineExceeded),
+    ):
+        client.get(ctx, "/a")
+
+
+def test_a_certificate_that_is_not_trusted_is_refused(certificate: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reason is still told when the server is left alone for it; and the key was not sent."""
+    monkeypatch.delenv("SSL_CERT_FILE")
+    with scripted(answer(200, {}), tls=certificate) as server:
+        with Client(f"https://localhost:{server.port}", "k", attempts=FAILURES + 1) as client:
+            client._repetition._uniform = lambda _low, _high: 0.0
+            with pytest.raises(Unavailable, match=r"is left alone for a while: .*CERTIFICATE_VERIFY_FAILED"):
+                client.get(background(), "/a")
+        assert server.asked == []
+
+
 def test_the_client_needs_nothing_of_the_server() -> None:
     """No framework, no driver, no gevent: a program that only calls ledgerd loads none of them."""
     heavy = ("flask", "werkzeug", "gevent", "gunicorn", "psycopg", "marshmallow", "structlog", "prometheus_client")
     check = f"import sys, service.client; sys.exit(', '.join(m for m in {heavy!r} if m in sys.modules) or 0)"
     done = subprocess.run([sys.executable, "-c", check], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_it_does_the_same_on_greenlets() -> None:
+    """Connections, deadlines and cancelling once more in a process that gevent has patched."""
+    tests = "tests/http_client/test_exchange.py"
+    command = [sys.executable, "-m", "tests.core.patched", tests, "-q", "-k", "connection or body or cancelled"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=250, check=False)
+    assert done.returncode == 0, done.stdout[-10_000:]
+    assert " passed" in done.stdout

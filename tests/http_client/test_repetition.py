@@ -252,7 +252,7 @@ class World:
         self.base = "http://h"
         self.repetition = Repetition(self, attempts=attempts, attempt_timeout_s=10, uniform=self._draw)  # type: ignore[arg-type]
 
-    def choose(self, *_: Any) -> World:
+    def choose(self, *_: Any, **__: Any) -> World:
         return self
 
     def has_other(self, *_: Any) -> bool:

@@ -19,7 +19,16 @@ from service.client import Client
 from service.client.instances import FAILURES
 from service.concurrency.breaker import State
 from service.concurrency.context import background, with_timeout
-from service.errors import Conflict, InsufficientFunds, InvalidInput, NotFound, OutcomeUnknown, Unauthenticated, Unavailable
+from service.errors import (
+    Conflict,
+    InsufficientFunds,
+    InvalidInput,
+    NotFound,
+    OutcomeUnknown,
+    PayloadTooLarge,
+    Unauthenticated,
+    Unavailable,
+)
 from tests.conftest import TestServer, fresh_database, make_key
 from tests.http_client.scripted import Asked, Wire
 from tests.invariants import check_invariants
@@ -222,13 +231,19 @@ def test_a_late_server_costs_the_deadline_and_no_more(world: World, server: Serv
     with Client(url_of(server), world.key) as client, psycopg.connect(world.database_url) as blocker:
         both = accounts(client)
         blocker.execute("SELECT FROM accounts WHERE id = %s FOR UPDATE", (both["from_account_id"],))
-        with with_timeout(background(), 1.0) as ctx, pytest.raises(OutcomeUnknown) as unknown:
+        with with_timeout(background(), 2.0) as ctx, pytest.raises(OutcomeUnknown) as unknown:
             client.transfer(ctx, **both, amount=1, reference="late", idempotency_key="late")
         assert "'late'" in unknown.value.message
         blocker.rollback()
         made = client.transfer(background(), **both, amount=1, reference="late", idempotency_key="late")
         assert made["reference"] == "late"
     assert world.posted("late") == ["late"]
+
+
+def test_a_refusal_that_comes_before_the_whole_body_is_told(world: World, server: Serve) -> None:
+    """The server does not read on, and its answer is found all the same."""
+    with Client(url_of(server), world.key) as client, pytest.raises(PayloadTooLarge):
+        client.post(background(), "/api/users", {"name": "x" * (20 << 20), "email": "x@example.com"})
 
 
 def test_instances_are_found_in_the_registry(world: World, server: Serve) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import requests
 from locust.env import Environment
 
-from tests.bench.pass_bounds import Bound, Operation, broken
+from tests.bench.pass_bounds import Bound, Operation, broken, lenient
 
 USERS, ACCOUNTS = 50, 200
 HEADERS = {"Authorization": f"Bearer {os.environ.get('LEDGERD_KEY', '')}"}
@@ -54,7 +54,9 @@ def measured(environment: Environment) -> dict[str, Operation]:
 
 
 def judge(environment: Environment, bounds: dict[str, Bound], more: Callable[[], list[str]] = list) -> None:
-    """Print what was not kept, and set the exit status."""
+    """Print what was not kept, and set the exit status. With LOAD_LENIENT no time counts, and nothing of `more`."""
+    if os.environ.get("LOAD_LENIENT"):
+        bounds, more = lenient(bounds), list
     found = broken(bounds, measured(environment)) + more()
     print("\n".join(["", *found, f"{len(found)} bounds were not kept" if found else "all bounds were kept"]))
     environment.process_exit_code = int(bool(found))

@@ -14,10 +14,10 @@ from tests.serving import LEDGERD, clean_env, free_port, wait_until
 
 
 class ServeGrpc:
-    """On a free port; leave it with `stop` or in a `with` statement."""
+    """On a free port, or that of an earlier one; leave it with `stop` or in a `with` statement."""
 
-    def __init__(self, data_dir: Path, database_url: str, **settings: str) -> None:
-        self.port = free_port()
+    def __init__(self, data_dir: Path, database_url: str, port: int | None = None, **settings: str) -> None:
+        self.port = port or free_port()
         self.log = data_dir / f"grpc-{self.port}.log"
         bind = f"127.0.0.1:{self.port}"
         named = {"LEDGERD_DATA_DIR": str(data_dir), "LEDGERD_GRPC_BIND": bind, "DATABASE_URL": database_url}

@@ -5,21 +5,24 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import count
 from pathlib import Path
-from threading import Barrier
+from threading import Barrier, Event
+from typing import Any
 
 import grpc
 import psycopg
 import pytest
 
+from service.rpc.server import CHECKS, WAITING, WATCHERS
 from tests.acceptance.test_posting import REFUSALS, check_answers, memory_kb
 from tests.acceptance.test_posting import post as post_http
 from tests.client import HttpClient
 from tests.invariants import check_invariants
 from tests.rpc.client import Outcome, RpcClient
 from tests.rpc.serving import ServeGrpc
-from tests.serving import Serve, wait_until
+from tests.serving import Serve, free_port, wait_until
 
 CLIENTS = 32
 TRANSFERS = 6_400
@@ -34,7 +37,7 @@ def serving(database_url: str, tmp_path: Path) -> Iterator[ServeGrpc]:
         yield server.wait_ready()
 
 
-def post(client: RpcClient, source: int, target: int, amount: int, **metadata: str) -> Outcome:
+def post(client: RpcClient, source: int, target: int, amount: int, **metadata: Any) -> Outcome:
     """Post a transfer."""
     message = {"from_account_id": source, "to_account_id": target, "amount": amount}
     return client.ledger("CreateTransfer", message, **metadata)
@@ -186,11 +189,58 @@ def test_more_calls_than_may_wait_are_refused_at_once(database_url: str, key: st
         with RpcClient(server.port, key) as client, psycopg.connect(database_url) as blocker:
             first, second, _ = open_accounts(client, 3)
             blocker.execute("SELECT 1 FROM accounts WHERE id = %s FOR UPDATE", (first,))
-            with ThreadPoolExecutor(40) as threads:
-                calls = [threads.submit(post, client, first, second, 1) for _ in range(40)]
-                wait_until(lambda: sum(call.done() for call in calls) >= 29, 20)
+            taken = 2 + 1 + CHECKS + WATCHERS + 2 * WAITING  # all threads, and those that wait for one
+            with ThreadPoolExecutor(60) as threads:
+                calls = [threads.submit(post, client, first, second, 1) for _ in range(60)]
+                wait_until(lambda: sum(call.done() for call in calls) == 60 - taken, 20)
                 refused = [call.result() for call in calls if call.done()]
                 assert {each.status for each in refused} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
                 blocker.commit()
-            assert sum(call.result().status is OK for call in calls) == 2 + 1 + 4 * 2
+            assert sum(call.result().status is OK for call in calls) == taken
     check_invariants(database_url)
+
+
+def test_a_kill_loses_nothing_that_was_told(database_url: str, key: str, tmp_path: Path) -> None:
+    """kill -9 under load, three times: whoever repeats a call with its key learns what became of it, and it happened once."""
+    port = free_port()
+    stop, told, errors = Event(), dict[str, int](), Counter[str | None]()
+
+    def work(number: int, accounts: list[int]) -> None:
+        with RpcClient(port, key) as client:
+            for turn in count():
+                if stop.is_set():
+                    return
+                name, source, target = f"{number}-{turn}", *random.Random(turn).sample(accounts, 2)
+                while (outcome := post(client, source, target, 1, idempotency_key=name, timeout_s=20)).status is not OK:
+                    errors[outcome.status.name] += 1
+                    Event().wait(0.05)
+                told[name] = outcome.message.id
+
+    with ThreadPoolExecutor(8) as threads:
+        working: list[Future[None]] = []
+        try:
+            for turn in range(4):
+                with ServeGrpc(tmp_path, database_url, port) as server:
+                    server.wait_ready()
+                    if not working:
+                        with RpcClient(port, key) as client:
+                            accounts = open_accounts(client, 10)
+                        working = [threads.submit(work, number, accounts) for number in range(8)]
+                    goal = len(told) + 150
+                    wait_until(lambda goal=goal: len(told) >= goal, 60)
+                    if turn < 3:
+                        server.process.kill()
+                        server.process.wait()
+                    else:
+                        stop.set()
+                        for each in working:
+                            each.result(60)
+        finally:
+            stop.set()
+    assert set(errors) <= {"UNAVAILABLE"}
+    assert errors["UNAVAILABLE"] > 0, "the kills were not noticed"
+    assert check_invariants(database_url) == len(told) + 9
+    with psycopg.connect(database_url) as conn:
+        query = "SELECT key, transfer_id FROM idempotency_keys WHERE key = ANY (%s)"
+        stored = dict(conn.execute(query, (list(told),)).fetchall())
+    assert stored == told

@@ -14,10 +14,10 @@ from tests.serving import ROOT
 Change = Callable[[str], str]
 
 
-def make_bundle(folder: Path) -> Path:
+def make_bundle(folder: Path, *options: str) -> Path:
     """The bundle of this checkout, by deploy/bundle."""
     done = subprocess.run(
-        [sys.executable, ROOT / "deploy" / "bundle", "--output", folder], capture_output=True, text=True, check=False
+        [sys.executable, ROOT / "deploy" / "bundle", "--output", folder, *options], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     return Path(done.stdout.strip())

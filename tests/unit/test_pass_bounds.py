@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from tests.bench.pass_bounds import Bound, Operation, Step, broken, broken_by_ramp
+from tests.bench.pass_bounds import Bound, Operation, Step, broken, broken_by_ramp, lenient
 from tests.bench.resident import Watched, resident_mib
 
 GOOD = Operation(number=1_000, failed=0, per_s=10, p50_ms=20, p99_ms=90)
@@ -21,9 +21,17 @@ def test_each_bound_that_was_not_kept_is_told() -> None:
     assert [line.split(": ")[0] for line in found] == ["pay"] * 4
 
 
+def test_leniently_only_failures_count() -> None:
+    """How fast a busy machine is says nothing, nor what it did not come to."""
+    bounds = lenient({"pay": Bound(p50_ms=1, p99_ms=1, least_per_s=1_000), "look": Bound()})
+    found = broken(bounds, {"pay": Operation(100, 1, 10, 20, 90)})
+    assert found == ["pay: 1 of 100 failed; the bound is 0.0%"]
+
+
 def test_an_operation_that_never_happened_does_not_pass() -> None:
-    """Nothing was measured of it."""
-    assert broken({"pay": Bound()}, {}) == ["pay: 0.0 a second are fewer than 0.1"]
+    """Be it one of several, or all."""
+    assert broken({"pay": Bound()}, {"look": GOOD}) == ["pay: 0.0 a second are fewer than 0.1"]
+    assert broken({"pay": Bound(least_per_s=0)}, {}) == ["no request was made"]
 
 
 def test_a_ramp_passes_when_overload_costs_little_and_refusals_are_quick() -> None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import sys
 import tempfile
@@ -133,6 +134,9 @@ def main() -> int:
     if missing := wrk.is_missing():
         print(missing, file=sys.stderr)
         return 2
+    busy = os.getloadavg()[0]
+    if busy > 1:
+        print(f"other work keeps {busy:.1f} cores busy here: trust the ratios more than the rates", file=sys.stderr)
     try:
         outcomes = compare(options)
     except BuildError as error:
