@@ -2,7 +2,8 @@
 
 Each client begins after a known event and notes, for each event that comes, whether its id is above the last one; how many
 came, and the sum of their ids, tell in the end whether one was left out. One that is cut off comes back after a moment with
-its last id. A share of the clients is stalled: they read nothing until the end, come back where they are let go, and read then.
+its last id. A share of the clients is stalled: they read nothing until the end, come back where they are let go, and read
+then.
 """
 
 from __future__ import annotations
