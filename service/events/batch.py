@@ -8,15 +8,18 @@ from service.events.event import Event, Filter
 
 Show = Callable[[Sequence[Event]], bytes]
 
+MOST_LATER = 8  # parts of a batch that are kept with it: those who were cut off together come back together
+
 
 class Batch:
     """Some events of one ledger, at least one, in the order of their ids. Nobody changes it."""
 
-    __slots__ = ("_chosen", "_shown", "events")
+    __slots__ = ("_chosen", "_later", "_shown", "events")
 
     def __init__(self, events: Sequence[Event]) -> None:
         self.events = events
         self._chosen: dict[Filter, Batch | None] = {}
+        self._later: dict[int, Batch | None] = {}
         self._shown: dict[Show, bytes] = {}
 
     @property
@@ -36,7 +39,11 @@ class Batch:
         """Those after that one, None where there is none."""
         if self.events[0].id > event_id:
             return self
-        return _batch([event for event in self.events if event.id > event_id], self)
+        if event_id not in self._later:
+            if len(self._later) >= MOST_LATER:
+                self._later.clear()
+            self._later[event_id] = _batch([event for event in self.events if event.id > event_id], self)
+        return self._later[event_id]
 
     def shown(self, show: Show) -> bytes:
         """What `show` makes of the events, which is kept with them: give the same function each time."""

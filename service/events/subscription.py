@@ -97,7 +97,7 @@ class Subscription:
             if not self._joined and ctx.clock.now() >= until:
                 raise TimeoutError(f"no event for {timeout_s} s")
         if self._behind and self.ending is not Ending.SLOW:
-            return [self._behind.popleft()]
+            return [self._behind.popleft() for _ in range(min(len(self._behind), AT_ONCE))]
         try:
             batches = self._channel.receive_batch(ctx, AT_ONCE, max(until - ctx.clock.now(), 0.0))
         except ChannelClosed:

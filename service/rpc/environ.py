@@ -8,7 +8,7 @@ from wsgiref.types import WSGIEnvironment
 
 import grpc
 
-from service.concurrency.context import Context
+from service.concurrency.context import Context, with_timeout
 from service.errors import ClientClosedRequest, MalformedRequest
 from service.middleware.environ import ROUTE
 from service.rpc.overdue import Overdue
@@ -19,6 +19,9 @@ FAILURE = "ledgerd.rpc.failure"  # the LedgerdError that the call ends with
 LIFE = "ledgerd.rpc.life"  # the call's Context for as long as it lasts; that of a stream outlasts what derives from it
 OVERDUE = "ledgerd.rpc.overdue"  # who cuts off what waits for a client for too long
 BEHAVIOUR = "ledgerd.rpc.behaviour"  # the WSGI application that answers this method
+
+MESSAGE_S = 10.0  # for a message to come
+OPEN_MESSAGE_S = 2.0  # for one of a call that needs no key
 
 TAKEN = {  # metadata that counts; the rest is passed over
     name: "HTTP_" + name.upper().replace("-", "_")
@@ -42,25 +45,31 @@ def make_environ(path: str, context: grpc.ServicerContext, messages: Iterator[by
     return environ
 
 
-def read_message(environ: WSGIEnvironment) -> bytes:
-    """The client's one message. Raises MalformedRequest where there is none, and as `next_message`."""
-    message = next_message(environ)
+def read_message(environ: WSGIEnvironment, within_s: float = MESSAGE_S) -> bytes:
+    """The client's one message, waited for `within_s` seconds. Raises MalformedRequest where there is none, or as
+    `next_message`.
+    """
+    message = next_message(environ, within_s)
     if message is None:
         raise MalformedRequest("The call has no message.")
     environ["CONTENT_LENGTH"] = str(len(message))
     return message
 
 
-def next_message(environ: WSGIEnvironment) -> bytes | None:
-    """The client's next message, None after the last, waited for no longer than the call lasts. Raises its context's error."""
+def next_message(environ: WSGIEnvironment, within_s: float) -> bytes | None:
+    """The client's next message, None after the last; then the call is cut off, and also at its own end.
+
+    Raises DeadlineExceeded, or the error of the call's context.
+    """
     life: Context = environ[LIFE]
     overdue: Overdue = environ[OVERDUE]
-    try:
-        with overdue.watching(life, environ[SERVICER].cancel):  # whoever sends half a message must not keep a thread
-            message: bytes | None = next(environ[MESSAGES], None)
-    except Exception:  # noqa: BLE001  # grpc's own way to say that the call is over
-        life.check()
-        raise ClientClosedRequest("The client ended the call.") from None
+    with with_timeout(life, within_s) as waiting:
+        try:
+            with overdue.watching(waiting, environ[SERVICER].cancel):  # whoever sends half a message must not keep a thread
+                message: bytes | None = next(environ[MESSAGES], None)
+        except Exception:  # noqa: BLE001  # grpc's own way to say that the call is over
+            waiting.check()
+            raise ClientClosedRequest("The client ended the call.") from None
     return message
 
 

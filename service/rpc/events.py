@@ -15,8 +15,9 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 from service.api.calls import Call
 from service.api.listening import REASONS, Listening
 from service.api.representation import show_event
+from service.api.routes import check_scopes
 from service.concurrency.context import Context
-from service.errors import Forbidden, LedgerdError, Overloaded, Unauthenticated, Unavailable
+from service.errors import LedgerdError, Overloaded, Unauthenticated, Unavailable
 from service.events.event import Event
 from service.events.subscription import Ended, Ending, Subscription
 from service.middleware.environ import PRINCIPAL
@@ -24,7 +25,7 @@ from service.rpc.environ import LIFE, read_message
 from service.rpc.translation import fill, parse, to_values
 from service.rpc.v1 import ledger_pb2
 
-SCOPE = "events:read"
+SCOPES = frozenset({"events:read"})
 CHECK_S = 1.0  # between two looks at the key
 
 _LENGTH = Struct(">I")
@@ -40,7 +41,7 @@ class EventStream:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Begin a stream. Raises Forbidden, InvalidInput that names the field, Overloaded or Unavailable."""
-        _check_scope(environ[PRINCIPAL].scopes)
+        check_scopes(SCOPES, environ[PRINCIPAL].scopes)
         values = to_values(parse(ledger_pb2.StreamEventsRequest, read_message(environ)))
         follow = values.pop("follow", True)
         given = {_NAMES.get(name, name): _text(value) for name, value in values.items()}
@@ -76,7 +77,7 @@ class EventStream:
             principal = self._authenticate(environ[LIFE], token)
         except (Unavailable, Overloaded):
             return
-        _check_scope(principal.scopes)
+        check_scopes(SCOPES, principal.scopes)
 
 
 def show(events: Sequence[Event]) -> bytes:
@@ -91,11 +92,6 @@ def _split(messages: bytes) -> Iterator[bytes]:
         begin = at + _LENGTH.size
         at = begin + _LENGTH.unpack_from(messages, at)[0]
         yield messages[begin:at]
-
-
-def _check_scope(scopes: Iterable[str]) -> None:
-    if SCOPE not in scopes:
-        raise Forbidden(f"This API key lacks the scope {SCOPE!r}.")
 
 
 def _text(value: Any) -> str:

@@ -14,7 +14,7 @@ from grpc_health.v1 import health_pb2
 from service.concurrency.context import Context
 from service.concurrency.primitives import Parking, RLock
 from service.errors import NotFound
-from service.rpc.environ import LIFE, read_message
+from service.rpc.environ import LIFE, OPEN_MESSAGE_S, read_message
 from service.rpc.translation import parse
 
 SERVICE = "grpc.health.v1.Health"
@@ -80,7 +80,7 @@ class Health:
 
 
 def _asked(environ: WSGIEnvironment) -> str:
-    message = parse(health_pb2.HealthCheckRequest, read_message(environ))
+    message = parse(health_pb2.HealthCheckRequest, read_message(environ, OPEN_MESSAGE_S))
     assert isinstance(message, health_pb2.HealthCheckRequest)
     return message.service
 

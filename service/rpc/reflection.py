@@ -8,7 +8,7 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
-from service.rpc.environ import SERVICER, next_message
+from service.rpc.environ import OPEN_MESSAGE_S, SERVICER, next_message
 from service.rpc.translation import parse
 
 SERVICE: str = reflection.SERVICE_NAME
@@ -33,7 +33,7 @@ class Reflection:
 
 
 def _questions(environ: WSGIEnvironment) -> Iterator[reflection_pb2.ServerReflectionRequest]:
-    while (message := next_message(environ)) is not None:
+    while (message := next_message(environ, OPEN_MESSAGE_S)) is not None:
         question = parse(reflection_pb2.ServerReflectionRequest, message)
         assert isinstance(question, reflection_pb2.ServerReflectionRequest)
         yield question

@@ -1,7 +1,8 @@
 """The gRPC server: its threads, its bounds, and what it serves.
 
-Threads are for `threads` unary calls and `streams` streams. As many calls as `WAITING` times the threads may wait for one of
-them; further ones are refused at once, by grpc itself: RESOURCE_EXHAUSTED without a word of ours.
+Threads are for `threads` unary calls, `streams` streams of events, and a few of those that need no key, which have bounds of
+their own: what everybody may ask takes nothing from whoever has a key. As many calls as `WAITING` times the threads may wait
+for a thread; further ones are refused at once, by grpc itself: RESOURCE_EXHAUSTED without a word of ours.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from wsgiref.types import WSGIApplication
 import grpc
 
 from service.api.routes import Route
-from service.concurrency.context import background
+from service.concurrency.context import background, with_cancel
 from service.concurrency.primitives import monotonic
 from service.concurrency.spawn import Tasks
 from service.errors import ConfigurationError
@@ -22,12 +23,13 @@ from service.rpc import health, reflection
 from service.rpc.handlers import Handlers
 from service.rpc.health import Health
 from service.rpc.overdue import Overdue
+from service.rpc.places import Places
 from service.rpc.reflection import Reflection
 from service.rpc.services import STREAM_EVENTS, methods
-from service.rpc.streams import Streams
 
 POLL_S = 0.05
 STOP_S = 1.0
+CHECKS, WATCHERS = 8, 8  # questions about health at once; watchers of it and users of reflection together
 WAITING = 4  # calls that may wait, for each thread
 CHECK, WATCH = f"/{health.SERVICE}/Check", f"/{health.SERVICE}/Watch"
 REFLECT = f"/{reflection.SERVICE}/ServerReflectionInfo"
@@ -63,23 +65,24 @@ class GrpcServer:
     ) -> None:
         """`events` is the behaviour of StreamEvents."""
         self._bind = bind
-        self._streams = Streams(streams)
         unary = methods(routes)
         names = sorted({path.split("/")[1] for path in unary})
         self.health = Health(names)
-        self._tasks = Tasks(background())
-        self._overdue = Overdue()
+        self._tasks, self._overdue, self._serving = Tasks(background()), Overdue(), with_cancel(background())
         app = intercept(public_paths=PUBLIC, longest_s=lambda path: None if path in ENDLESS else longest_s)
         handlers = Handlers(app, self._overdue)
-        single: dict[str, WSGIApplication] = {**unary, CHECK: self.health.check}
-        found = {path: handlers.unary(path, behave) for path, behave in single.items()}
+        checking, watching = Places(CHECKS, self._serving), Places(WATCHERS, self._serving)
         reflect = Reflection([*names, health.SERVICE, reflection.SERVICE]).tell
-        bounded: dict[str, WSGIApplication] = {STREAM_EVENTS: events, WATCH: self.health.watch, REFLECT: reflect}
-        found |= {path: handlers.stream(path, self._streams.bounded(behave)) for path, behave in bounded.items()}
-        self._threads = ThreadPoolExecutor(threads + streams, "grpc")
+        found = {path: handlers.unary(path, method) for path, method in unary.items()} | {
+            CHECK: handlers.unary(CHECK, checking.unary(self.health.check)),
+            WATCH: handlers.stream(WATCH, watching.stream(self.health.watch)),
+            REFLECT: handlers.stream(REFLECT, watching.stream(reflect)),
+            STREAM_EVENTS: handlers.stream(STREAM_EVENTS, Places(streams, self._serving).stream(events)),
+        }
+        most = threads + streams + CHECKS + WATCHERS
+        self._threads = ThreadPoolExecutor(most, "grpc")
         self._server = grpc.server(
-            self._threads, [_Table(found)], options=list(OPTIONS.items()),
-            maximum_concurrent_rpcs=threads + streams + WAITING * threads,
+            self._threads, [_Table(found)], options=list(OPTIONS.items()), maximum_concurrent_rpcs=most + WAITING * threads
         )
 
     def start(self) -> int:
@@ -99,7 +102,7 @@ class GrpcServer:
         """
         self.health.set(False)
         stopped = self._server.stop(timeout_s)
-        self._streams.end()
+        self._serving.cancel()
         end = monotonic() + timeout_s
         while not (whole := stopped.wait(POLL_S)) and monotonic() < end and not hurry():
             pass

@@ -11,8 +11,8 @@ verify` looks at the books afterwards.
 
 The load is made by tests/bench/openloop, a small Go program that is compiled for it. Where there are several cores,
 ledgerd and PostgreSQL have the first, and the load has the others: else it would be measured how much of the machine is
-left by the load. --cores 0 gives everything to everybody. --queue and --workers set LEDGERD_POSTING_QUEUE and
-LEDGERD_WORKERS.
+left by the load. --cores 0 gives everything to everybody. With --limit the capacity is not the machine's: the key may
+send so many a second, and one client sends more. --queue and --workers set LEDGERD_POSTING_QUEUE and LEDGERD_WORKERS.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -31,6 +31,7 @@ from typing import Any
 
 from tests.bench.compare.programs import BuildError, Program, find_go, ledgerd
 from tests.bench.posting import server
+from tests.client import HttpClient
 
 SOURCE = Path(__file__).with_name("openloop")
 CLIENTS = (4, 16, 64)
@@ -54,9 +55,9 @@ class Seen:
 class Load:
     """The compiled generator, and the cores that it may use."""
 
-    def __init__(self, program: Path, target: Program, cores: set[int]) -> None:
+    def __init__(self, program: Path, target: Program, key: str, cores: set[int]) -> None:
         first, last = target.environment["ACCOUNTS"].split("-")
-        self._command = [str(program), "-address", f"127.0.0.1:{target.port}", "-key", target.environment["KEY"]]
+        self._command = [str(program), "-address", f"127.0.0.1:{target.port}", "-key", key]
         self._command += ["-first", first, "-last", last]
         self._pin = partial(os.sched_setaffinity, 0, cores)
 
@@ -109,13 +110,22 @@ def line(name: str, seen: Seen, capacity: float) -> str:
 def measure(load: Load, options: argparse.Namespace) -> tuple[float, dict[str, Seen]]:
     """The capacity, and what was seen at each multiple of it."""
     found: dict[str, Seen] = {}
-    for clients in CLIENTS:
+    for clients in () if options.limit else CLIENTS:
         found[f"{clients} clients"] = load.run(rate=0, connections=clients, seconds=options.seconds)
-    capacity = max(seen.done for seen in found.values())
+    capacity = options.limit or max(seen.done for seen in found.values())
     for times in (*options.times, 0.5):
         connections = max(64, round(options.connections * times / max(options.times)))
         found[f"{times:g} times"] = load.run(rate=times * capacity, connections=connections, seconds=options.seconds)
     return capacity, found
+
+
+def limited_key(target: Program, per_s: int) -> str:
+    """A key of that ledger with a rate of its own."""
+    with closing(HttpClient(target.port, target.environment["KEY"])) as admin:
+        asked = {"scopes": ["transfers:write"], "name": "overload", "rate_per_s": per_s}
+        reply = admin.call("POST", "/api/keys", asked)
+        assert reply.status == 201, reply.body
+        return str(reply.json["key"])
 
 
 def main() -> int:
@@ -127,6 +137,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=1_000, help="accounts (default 1,000)")
     parser.add_argument("--goodput", type=float, default=0.9, help="the least share of the capacity (default 0.9)")
     parser.add_argument("--refusal-ms", type=float, default=10, help="within which 99 %% are refused (default 10)")
+    parser.add_argument("--limit", type=int, help="the rate a second of the key in use, which then is the capacity")
     parser.add_argument("--queue", type=int, help="LEDGERD_POSTING_QUEUE")
     parser.add_argument("--workers", type=int, help="LEDGERD_WORKERS (default: the cores that ledgerd has)")
     parser.add_argument("--cores", type=int, default=1, help="for ledgerd and PostgreSQL alone; 0: all share all (default 1)")
@@ -149,7 +160,8 @@ def main() -> int:
             os.sched_setaffinity(0, cores[: options.cores])  # the children's too
         postgres, _ = stack.enter_context(server())
         target = stack.enter_context(ledgerd(postgres.url, folder / "ledgerd", options.count, **settings))
-        load = Load(folder / "openloop", target, set(cores[options.cores :] if apart else cores))
+        key = limited_key(target, options.limit) if options.limit else target.environment["KEY"]
+        load = Load(folder / "openloop", target, key, set(cores[options.cores :] if apart else cores))
         capacity, found = measure(load, options)
     print(f"{'':14} offered/s   done/s  of it  p50 ms   p99 ms  refused/s  p50 ms   p99 ms  failed")
     for name, seen in found.items():

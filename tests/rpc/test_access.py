@@ -212,6 +212,7 @@ def test_the_process_is_not_patched() -> None:
     assert subprocess.run([sys.executable, "-c", check], check=False, timeout=60).returncode == 0
 
 
+@pytest.mark.slow
 def test_a_silent_connection_is_closed(rpc_server: tuple[Any, int], rpc: RpcClient) -> None:
     """One that never says that it speaks HTTP/2; the others are served meanwhile."""
     with socket.create_connection(("127.0.0.1", rpc_server[1]), 30) as silent:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from threading import Event
+
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
-from service.rpc.server import GrpcServer
+from service.rpc.server import CHECK, WATCHERS, GrpcServer
+from service.rpc.v1 import ledger_pb2, ledger_pb2_grpc
 from tests.rpc.client import RpcClient, failed
 from tests.serving import wait_until
 
@@ -42,10 +46,10 @@ def test_a_watcher_is_told_of_each_change(rpc_server: Server) -> None:
         watch.cancel()
 
 
-def test_streams_are_bounded_and_leave_the_threads_to_calls(rpc_server: Server, rpc: RpcClient) -> None:
-    """Three watchers take all places; the fourth is refused with a time to wait, calls go on, and a place is free again."""
+def test_watchers_are_bounded_and_take_nothing_from_those_with_a_key(rpc_server: Server, rpc: RpcClient) -> None:
+    """As many as there may be: one more is refused with a time to wait, calls and streams go on, and a place is free again."""
     stub = health_pb2_grpc.HealthStub(rpc.channel)
-    watchers = [stub.Watch(health_pb2.HealthCheckRequest(), timeout=60) for _ in range(3)]
+    watchers = [stub.Watch(health_pb2.HealthCheckRequest(), timeout=60) for _ in range(WATCHERS)]
     for watcher in watchers:
         assert next(watcher).status == SERVING
     with pytest.raises(grpc.RpcError) as raised:
@@ -54,6 +58,9 @@ def test_streams_are_bounded_and_leave_the_threads_to_calls(rpc_server: Server, 
     assert (refused.status, refused.code) == (grpc.StatusCode.UNAVAILABLE, "overloaded")
     assert refused.retry_after_s
     assert rpc.user("ListUsers").status is grpc.StatusCode.OK
+    assert stub.Check(health_pb2.HealthCheckRequest(), timeout=10).status == SERVING
+    events = ledger_pb2_grpc.LedgerServiceStub(rpc.channel).StreamEvents
+    assert list(events(ledger_pb2.StreamEventsRequest(after=0, follow=False), metadata=rpc.metadata(), timeout=10)) == []
     watchers[0].cancel()
 
     def free_again() -> bool:
@@ -66,6 +73,25 @@ def test_streams_are_bounded_and_leave_the_threads_to_calls(rpc_server: Server, 
             watcher.cancel()
 
     wait_until(free_again, 10)
+
+
+def test_whoever_has_no_key_and_sends_nothing_takes_no_thread_from_the_others(rpc_server: Server, rpc: RpcClient) -> None:
+    """Hundreds of questions about health that never come: calls with a key are answered, and those are cut off soon."""
+    stop = Event()
+
+    def never() -> Iterator[bytes]:
+        stop.wait(60)
+        yield from ()
+
+    check = rpc.channel.stream_unary(CHECK)
+    try:
+        held = [check.future(never(), timeout=60) for _ in range(100)]
+        for _ in range(20):
+            assert rpc.user("ListUsers", timeout_s=20).status is grpc.StatusCode.OK
+        codes = {call.code() for call in held}
+    finally:
+        stop.set()
+    assert codes <= {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.RESOURCE_EXHAUSTED}
 
 
 def test_reflection_tells_what_there_is(rpc_server: Server) -> None:

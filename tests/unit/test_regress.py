@@ -6,7 +6,7 @@ import os
 import time
 
 from tests.bench.regress.cases import processor_ns
-from tests.bench.regress.verdict import Measurements, ratios, table, too_dear
+from tests.bench.regress.verdict import Measurements, accepted, ratios, table, too_dear
 
 
 def measured(**us: list[float]) -> Measurements:
@@ -34,6 +34,12 @@ def test_a_cost_above_the_bound_is_told_and_no_other() -> None:
 def test_what_takes_no_time_has_no_ratio() -> None:
     """PostgreSQL has nothing to do for a read of a kept user."""
     assert ratios(measured(read=[0.0, 0.1]), measured(read=[0.0, 2.0])) == {}
+
+
+def test_what_is_dearer_on_purpose_is_told_with_its_reason() -> None:
+    """A line without one accepts nothing."""
+    messages = "Seal each transfer\n\nDearer: post a transfer: each is sealed\nDearer: read a balance\n\nSay nothing"
+    assert accepted(messages) == {"post a transfer": "each is sealed"}
 
 
 def test_a_process_s_processor_time_is_that_of_its_own_clock() -> None:

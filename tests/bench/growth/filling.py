@@ -95,8 +95,9 @@ def _add_transfers(conn: psycopg.Connection, number: int, after: int, tell: Tell
         tell("the accounts")
         conn.execute("CREATE TEMPORARY TABLE state (id bigint PRIMARY KEY, version bigint, balance bigint) ON COMMIT DROP")
         with conn.cursor() as cursor, cursor.copy("COPY state FROM STDIN") as copy:
-            for n in range(1, len(versions)):
-                copy.write(f"{n}\t{versions[n]}\t{balances[n]}\n")
+            for begin in range(1, len(versions), CHUNK):
+                part = range(begin, min(begin + CHUNK, len(versions)))
+                copy.write("".join(f"{n}\t{versions[n]}\t{balances[n]}\n" for n in part))
         conn.execute(
             "UPDATE accounts SET version = state.version, balance = state.balance FROM state"
             " WHERE accounts.ledger_id = 1 AND accounts.id = state.id AND accounts.version <> state.version"

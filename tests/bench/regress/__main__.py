@@ -31,7 +31,7 @@ import psycopg
 
 from tests.bench.posting import server
 from tests.bench.regress.cases import CASES, Side, measure
-from tests.bench.regress.verdict import Measurements, table, too_dear
+from tests.bench.regress.verdict import Measurements, accepted, table, too_dear
 from tests.serving import ROOT, Serve
 
 WHAT_RUNS = ("service", "sql", "wsgi.py")
@@ -128,13 +128,6 @@ def compare(base: str, options: argparse.Namespace) -> tuple[dict[str, Measureme
     return found, launches
 
 
-def accepted(base: str) -> dict[str, str]:
-    """The cases that the commits since `base` say are dearer on purpose, with the reason: a line `Dearer: CASE: REASON`."""
-    lines = git("log", "--format=%B", f"{base}..HEAD").splitlines()
-    parts = [line.removeprefix("Dearer: ").partition(": ") for line in lines if line.startswith("Dearer: ")]
-    return {what: reason for what, _, reason in parts if reason}
-
-
 def main() -> int:
     """See the module."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -155,7 +148,8 @@ def main() -> int:
     if launches < FEWEST:
         print(f"NOT RUN: a judgement; this machine is so busy that both were started only {launches} times")
         return 0
-    dear, reasons = too_dear(found["parent"], found["change"], options.bound), accepted(base)
+    dear = too_dear(found["parent"], found["change"], options.bound)
+    reasons = accepted(git("log", "--format=%B", f"{base}..HEAD"))
     for what, ratio in dear.items():
         why = reasons.get(what.partition(": PostgreSQL")[0])
         verdict = f"accepted: {why}" if why else f"the bound is {options.bound:.2f}"

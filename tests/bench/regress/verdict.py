@@ -33,6 +33,12 @@ def too_dear(parent: Measurements, change: Measurements, bound: float) -> dict[s
     return {what: ratio for what, ratio in ratios(parent, change).items() if ratio > bound}
 
 
+def accepted(messages: str) -> dict[str, str]:
+    """The cases that commit messages say are dearer on purpose, with the reason: a line `Dearer: CASE: REASON`."""
+    parts = [line.removeprefix("Dearer: ").partition(": ") for line in messages.splitlines() if line.startswith("Dearer: ")]
+    return {what: reason for what, _, reason in parts if reason}
+
+
 def table(parent: Measurements, change: Measurements) -> str:
     """A line a case."""
     lines = [f"{'processor time a request, µs':44} {'parent':>9} {'change':>9} {'ratio':>6}  of"]

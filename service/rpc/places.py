@@ -1,11 +1,11 @@
-"""Streams are bounded in number, so that they leave the threads for unary calls, and end when the process is to stop."""
+"""What may hold a thread for long is bounded in number, so that it leaves the threads for other calls; it ends at a stop."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from service.concurrency.context import Context, background, with_cancel
+from service.concurrency.context import Context
 from service.concurrency.semaphore import Semaphore
 from service.errors import Overloaded, Unavailable
 from service.rpc.environ import LIFE
@@ -13,19 +13,30 @@ from service.rpc.environ import LIFE
 RETRY_AFTER_S = 5
 
 
-class Streams:
-    """The places of streams in this process, `most` of them."""
+class Places:
+    """The places of one kind of calls in this process, `most` of them; they end when `serving` ends."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, serving: Context) -> None:
         self._free = Semaphore(most)
-        self._serving = with_cancel(background())
+        self._serving = serving
 
-    def bounded(self, behaviour: WSGIApplication) -> WSGIApplication:
-        """`behaviour`, whose calls take a place each. Raises Overloaded where there is none, Unavailable after `end`."""
+    def unary(self, behaviour: WSGIApplication) -> WSGIApplication:
+        """`behaviour`, whose calls take a place each. Raises Overloaded where there is none."""
 
         def with_place(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-            if not self._free.acquire_nowait():
-                raise Overloaded("As many streams as this process sends at once are under way.", retry_after_s=RETRY_AFTER_S)
+            self._take()
+            try:
+                return list(behaviour(environ, start_response))
+            finally:
+                self._free.release()
+
+        return with_place
+
+    def stream(self, behaviour: WSGIApplication) -> WSGIApplication:
+        """The same of a stream, which ends at a stop. Raises Unavailable after that."""
+
+        def with_place(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+            self._take()
             life: Context = environ[LIFE]
             forget = self._serving.on_done(lambda: life.cancel(Unavailable("The service is stopping.", retry_after_s=1)))
             try:
@@ -38,9 +49,10 @@ class Streams:
 
         return with_place
 
-    def end(self) -> None:
-        """End every stream, and take no more. A second time does nothing."""
-        self._serving.cancel()
+    def _take(self) -> None:
+        if not self._free.acquire_nowait():
+            message = "As many of these calls as this process takes at once are under way."
+            raise Overloaded(message, retry_after_s=RETRY_AFTER_S)
 
 
 class _Placed:
