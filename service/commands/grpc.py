@@ -86,7 +86,7 @@ def make_server(application: Application, config: Config) -> GrpcServer:
     return GrpcServer(
         application.routes, intercept, bind=config.grpc_bind or DEFAULT_BIND, threads=config.grpc_threads,
         streams=config.grpc_streams, longest_s=config.timeout_s,
-        events=EventStream(resources.listening, resources.authenticator.authenticate),
+        events=EventStream(resources.listening),
     )
 
 

@@ -12,7 +12,10 @@ import grpc
 import psycopg
 import pytest
 
+from service.config import Config
+from service.errors import ConfigurationError
 from service.rpc.v1 import users_pb2
+from service.server.supervisor import serve
 from tests.rpc.client import RpcClient
 from tests.rpc.serving import ServeGrpc
 from tests.rpc.test_access import running
@@ -128,3 +131,10 @@ def test_serve_runs_it_beside_the_web_server(database_url: str, tmp_path: Path) 
         assert server.stop() == 0
     assert descendants(server.process.pid) == []
     assert not listens(port)
+
+
+def test_serve_refuses_to_do_without_what_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """gRPC is asked for, and the extra is not installed: nothing is started."""
+    monkeypatch.setattr("service.server.supervisor.grpc_problems", lambda: ["gRPC is not installed"])
+    with pytest.raises(ConfigurationError, match="gRPC is not installed"):
+        serve(Config(database_url="postgresql://nowhere", grpc_bind="127.0.0.1:0"), {}, lambda _: None)
