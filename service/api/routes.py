@@ -97,13 +97,18 @@ class Route:
         handler raises.
         """
         environ[ROUTE] = self.path
-        if self.scopes and not self.scopes <= environ[PRINCIPAL].scopes:
-            missing = sorted(self.scopes - environ[PRINCIPAL].scopes)
-            raise Forbidden(f"This API key lacks the scope {', '.join(map(repr, missing))}.")
+        if self.scopes:
+            check_scopes(self.scopes, environ[PRINCIPAL].scopes)
         if environ.get("QUERY_STRING") and not self.query:
             problems = tuple(FieldError(name, "there is no such parameter here") for name in read_query(environ))
             raise InvalidInput("This path takes no parameters.", fields=problems)
         return self.handler(Call(environ), **variables)
+
+
+def check_scopes(needed: frozenset[str], held: frozenset[str]) -> None:
+    """Raise Forbidden, which names what is missing, for a key that does not hold all that is needed."""
+    if not needed <= held:
+        raise Forbidden(f"This API key lacks the scope {', '.join(map(repr, sorted(needed - held)))}.")
 
 
 def body_limits(routes: Iterable[Route]) -> dict[str, int | None]:

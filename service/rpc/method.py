@@ -13,8 +13,9 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 from google.protobuf.message import Message
 
 from service.api.calls import STATUS_LINES, to_json
-from service.api.routes import Route
+from service.api.routes import Route, check_scopes
 from service.errors import FieldError, InvalidInput
+from service.middleware.environ import PRINCIPAL
 from service.rpc.environ import read_message
 from service.rpc.translation import fill, parse, to_values
 
@@ -38,6 +39,7 @@ class Method:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a call. Raises what the route's handler raises, and InvalidInput or MalformedRequest for messages."""
+        check_scopes(self.route.scopes, environ[PRINCIPAL].scopes)  # first: whoever may not come here need not be told more
         values = to_values(parse(self.request, read_message(environ)))
         variables = self._take_variable(values)
         answer = self.route.answer(self._inner(environ, values), **variables)

@@ -26,7 +26,7 @@ from service.errors import (
     Unavailable,
 )
 from tests.core.clock import ManualClock
-from tests.http_client.scripted import Answering, Asked, answer, drip, hang, lose, problem, scripted, tear
+from tests.http_client.scripted import Answering, Asked, answer, drip, hang, lose, problem, raw_answer, scripted, tear
 from tests.serving import ROOT, free_port, wait_until
 
 USER = {"name": "Ada", "email": "ada@example.com"}
@@ -94,6 +94,34 @@ def test_no_more_connections_than_allowed_are_used() -> None:
 
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+def test_many_threads_share_a_client() -> None:
+    """Each gets its own answers, over no more connections than allowed, some of which end meanwhile."""
+
+    def echo(connection: socket.socket, asked: Asked) -> None:
+        name = asked.line.split()[1]
+        closing = {"Connection": "close"} if name.endswith("7") else {}
+        connection.sendall(raw_answer(200, {"name": name}, **closing))
+
+    wrong: list[object] = []
+
+    def call(client: Client, thread: int) -> None:
+        for number in range(40):
+            name = f"/{thread}/{number}"
+            told = client.get(background(), name)
+            if told != {"name": name}:
+                wrong.append((name, told))
+
+    with scripted(echo) as server, Client(server.url, None, connections=4) as client:
+        threads = [threading.Thread(target=call, args=(client, number)) for number in range(16)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        assert wrong == []
+        assert len(server.asked) == 16 * 40
+        assert server.connections() <= 4 + 16 * 4  # and one for each that was closed
+
+
 TIME_S = 1.0
 LATE: list[Callable[[], Answering]] = [
     lambda: hang,

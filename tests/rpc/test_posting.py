@@ -16,6 +16,7 @@ import psycopg
 import pytest
 
 from service.rpc.server import CHECKS, WAITING, WATCHERS
+from service.rpc.v1 import ledger_pb2, ledger_pb2_grpc
 from tests.acceptance.test_posting import REFUSALS, check_answers, memory_kb
 from tests.acceptance.test_posting import post as post_http
 from tests.client import HttpClient
@@ -201,7 +202,10 @@ def test_more_calls_than_may_wait_are_refused_at_once(database_url: str, key: st
 
 
 def test_a_kill_loses_nothing_that_was_told(database_url: str, key: str, tmp_path: Path) -> None:
-    """kill -9 under load, three times: whoever repeats a call with its key learns what became of it, and it happened once."""
+    """kill -9 under load, three times: whoever repeats a call with its key learns what became of it, and it happened once.
+
+    A stream of events that is resumed after each kill tells all of it, in order, and nothing twice.
+    """
     port = free_port()
     stop, told, errors = Event(), dict[str, int](), Counter[str | None]()
 
@@ -216,7 +220,23 @@ def test_a_kill_loses_nothing_that_was_told(database_url: str, key: str, tmp_pat
                     Event().wait(0.05)
                 told[name] = outcome.message.id
 
-    with ThreadPoolExecutor(8) as threads:
+    heard: list[int] = []
+
+    def listen() -> None:
+        request = ledger_pb2.StreamEventsRequest(types=["transfer.posted"])
+        while not (stop.is_set() and len(heard) >= len(told) + 9):
+            request.after = heard[-1] if heard else 0
+            with RpcClient(port, key) as client:
+                stream = ledger_pb2_grpc.LedgerServiceStub(client.channel).StreamEvents
+                try:
+                    for event in stream(request, metadata=client.metadata(), timeout=5):
+                        heard.append(event.id)
+                except grpc.RpcError as error:
+                    if error.code() not in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+                        raise
+                    Event().wait(0.05)
+
+    with ThreadPoolExecutor(9) as threads:
         working: list[Future[None]] = []
         try:
             for turn in range(4):
@@ -226,6 +246,7 @@ def test_a_kill_loses_nothing_that_was_told(database_url: str, key: str, tmp_pat
                         with RpcClient(port, key) as client:
                             accounts = open_accounts(client, 10)
                         working = [threads.submit(work, number, accounts) for number in range(8)]
+                        listening = threads.submit(listen)
                     goal = len(told) + 150
                     wait_until(lambda goal=goal: len(told) >= goal, 60)
                     if turn < 3:
@@ -233,7 +254,7 @@ def test_a_kill_loses_nothing_that_was_told(database_url: str, key: str, tmp_pat
                         server.process.wait()
                     else:
                         stop.set()
-                        for each in working:
+                        for each in [*working, listening]:
                             each.result(60)
         finally:
             stop.set()
@@ -243,4 +264,6 @@ def test_a_kill_loses_nothing_that_was_told(database_url: str, key: str, tmp_pat
     with psycopg.connect(database_url) as conn:
         query = "SELECT key, transfer_id FROM idempotency_keys WHERE key = ANY (%s)"
         stored = dict(conn.execute(query, (list(told),)).fetchall())
+        every = [row[0] for row in conn.execute("SELECT id FROM transfers ORDER BY id")]
     assert stored == told
+    assert heard == every
