@@ -62,7 +62,7 @@ class Receiver:
 
 @dataclass(frozen=True, slots=True)
 class Attempted:
-    """What became of an attempt. `postponed`: none was made, or it was broken off; `wait_s` says for how long at least."""
+    """What became of an attempt. `postponed`: none was made, or it was broken off. `wait_s`: for how long at least."""
 
     event_id: int
     outcome: Literal["delivered", "failed", "gone", "postponed"]
@@ -97,7 +97,8 @@ class Attempts:
             return Attempted(entry.event_id, "delivered", took_s=self._clock.now() - began)
         except DeliveryFailed as failure:
             outcome: Literal["gone", "failed"] = "gone" if failure.status == GONE else "failed"
-            return Attempted(entry.event_id, outcome, failure.problem, took_s=self._clock.now() - began)
+            took_s = self._clock.now() - began
+            return Attempted(entry.event_id, outcome, failure.problem, failure.retry_after_s, took_s)
         except BreakerOpen as refusal:
             return Attempted(entry.event_id, "postponed", wait_s=max(refusal.retry_after_s, 0.1))
         except LedgerdError as error:  # cancelled at the end of the process

@@ -31,12 +31,16 @@ GONE = 410
 
 
 class DeliveryFailed(Exception):
-    """It has not arrived, as far as one can tell. `problem`: what is wrong, fit for whoever made the webhook."""
+    """It has not arrived, as far as one can tell. `problem`: what is wrong, fit for whoever made the webhook.
 
-    def __init__(self, problem: str, *, status: int | None = None) -> None:
+    `retry_after_s`: for how long the receiver does not want to be asked again.
+    """
+
+    def __init__(self, problem: str, *, status: int | None = None, retry_after_s: float = 0.0) -> None:
         super().__init__(problem)
         self.problem = problem
         self.status = status
+        self.retry_after_s = retry_after_s
 
 
 class _NoAnswer(DeliveryFailed):
@@ -65,39 +69,41 @@ class Sender:
         request = _request(target, headers, body)
         try:
             kept = self.connections.take(target)
-            status = None if kept is None else self._try_kept(ctx, kept, request)
-            if status is None:
+            answer = None if kept is None else self._try_kept(ctx, kept, request)
+            if answer is None:
                 made = Connection(self._connect(ctx, target), peer_of(target))
-                status = self._exchange(ctx, made, request)
+                answer = self._exchange(ctx, made, request)
         except (OSError, LedgerdError, httptools.HttpParserError, DeliveryFailed) as error:
             raise _failure(ctx, error) from error
+        status = answer.status or 0
         if 200 <= status <= 299:
             return status
-        raise DeliveryFailed(f"status {status}", status=status)
+        raise DeliveryFailed(f"status {status}", status=status, retry_after_s=answer.retry_after_s)
 
-    def _try_kept(self, ctx: Context, kept: Connection, request: bytes) -> int | None:
-        """The status; None where the connection was closed in the moment it was used: that says nothing of the target."""
+    def _try_kept(self, ctx: Context, kept: Connection, request: bytes) -> _Answer | None:
+        """The answer; None where the connection was closed in the moment it was used: that says nothing of the target."""
         try:
             return self._exchange(ctx, kept, request)
         except (ConnectionError, _NoAnswer):
             ctx.check()
             return None
 
-    def _exchange(self, ctx: Context, connection: Connection, request: bytes) -> int:
+    def _exchange(self, ctx: Context, connection: Connection, request: bytes) -> _Answer:
         """Send the request, read the answer; the connection is kept where it may be, or closed."""
         sock, is_reusable = connection.sock, False
         # the call on the base class shuts the connection and leaves the TLS of another thread alone
         forget = ctx.on_done(lambda: _shut(sock))
         try:
             _write(ctx, sock, request)
-            status, is_reusable = _read_status(ctx, sock)
+            answer = _read_answer(ctx, sock)
+            is_reusable = answer.is_reusable
         finally:
             forget()
             if is_reusable and ctx.error() is None:
                 self.connections.give_back(connection)
             else:
                 sock.close()
-        return status
+        return answer
 
     def _connect(self, ctx: Context, target: Target) -> socket.socket:
         """A connection to an address that is allowed, with TLS where the target wants it. Raises OSError, DeliveryFailed."""
@@ -154,21 +160,21 @@ def _write(ctx: Context, sock: socket.socket, data: bytes) -> None:
         return
 
 
-def _read_status(ctx: Context, sock: socket.socket) -> tuple[int, bool]:
-    """Of the answer, and whether another request may follow. Raises OSError or httptools' errors without a whole answer."""
+def _read_answer(ctx: Context, sock: socket.socket) -> _Answer:
+    """One with a status. Raises OSError, DeliveryFailed or httptools' errors where there is no whole one."""
     answer = _Answer()
     taken = 0
     while not answer.is_enough:
         sock.settimeout(_left(ctx))
         data = sock.recv(_READ)
         if not data:
-            return answer.status_at_end(), False
+            answer.end()
+            return answer
         taken += len(data)
         answer.take(data)
         if answer.status is None and taken > MOST_HEAD:
             raise DeliveryFailed(f"the head of the answer is longer than {MOST_HEAD} bytes")
-    assert answer.status is not None, "it is enough"
-    return answer.status, answer.is_reusable
+    return answer
 
 
 class _Answer:
@@ -176,6 +182,7 @@ class _Answer:
 
     def __init__(self) -> None:
         self.status: int | None = None
+        self.retry_after_s = 0.0
         self.is_enough = False
         self.is_reusable = False
         self._has_length = False
@@ -193,20 +200,23 @@ class _Answer:
                 raise
             self.is_reusable = False  # what follows the answer is nobody's business, and nobody shall take it for the next
 
-    def status_at_end(self) -> int:
-        """Where the connection ends. Raises DeliveryFailed unless the end is that of the answer."""
+    def end(self) -> None:
+        """The connection has ended. Raises DeliveryFailed unless the end is that of the answer."""
         if self.status is None:
             raise _NoAnswer("the connection was closed without an answer")
         if self._has_length and not self.is_enough:
             raise DeliveryFailed("the answer broke off")
-        return self.status
+        self.is_reusable = False
 
     def on_message_begin(self) -> None:
         self.is_reusable = False  # the first; or what follows the answer unasked
 
-    def on_header(self, name: bytes, _value: bytes) -> None:
-        if name.lower() in (b"content-length", b"transfer-encoding"):
+    def on_header(self, name: bytes, value: bytes) -> None:
+        known = name.lower()
+        if known in (b"content-length", b"transfer-encoding"):
             self._has_length = True
+        elif known == b"retry-after" and value.isdigit() and len(value) < 10:  # a date instead is passed over
+            self.retry_after_s = float(value)
 
     def on_headers_complete(self) -> None:
         if not self.is_enough and (status := self._parser.get_status_code()) >= 200:

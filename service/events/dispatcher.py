@@ -24,7 +24,7 @@ from service.errors import LedgerdError
 from service.events.attempt import Attempted, Attempts, Receiver
 from service.events.dispatching import DispatchStore, Key, Lease, Written
 from service.events.event import Event
-from service.events.gates import Gate, Gates
+from service.events.gates import SUSPECT, Gate, Gates
 from service.events.held import Held, Pace, Told, fill
 from service.events.log import EventStore
 from service.events.outbox import Entry, Outbox
@@ -152,9 +152,10 @@ class Dispatcher:
         outbox.skipped.update(self._store.list_dead_after(ctx, lease.key, claimed.cursor))
         outbox.load(self._store.list_outstanding(ctx, lease.key, now=now))
         receiver = Receiver.of(claimed, now)
-        self._held[lease.key] = Held(
-            lease, claimed, receiver, outbox, self._gates.of(receiver.label), now + self._pace.lease_s
-        )
+        gate = self._gates.of(receiver.label)
+        if outbox.most_attempts >= SUSPECT:
+            gate.expect_failure()
+        self._held[lease.key] = Held(lease, claimed, receiver, outbox, gate, now + self._pace.lease_s)
 
     def _reload(self, ctx: Context, held: Held) -> None:
         claimed = self._store.find_claimed(ctx, held.lease)
@@ -299,7 +300,7 @@ class Dispatcher:
                 held.gone = held.leaving = True
                 log.warning("webhook %d is disabled: its receiver has answered 410", held.lease.webhook_id)
             attempts = outbox.attempts_of(attempted.event_id) + 1
-            wait_s = self._pace.base_s if held.gone else self._pace.wait_s(attempts)
+            wait_s = self._pace.base_s if held.gone else self._pace.wait_s(attempts, attempted.wait_s)
             outbox.failed(attempted.event_id, attempted.problem, now=now, wait_s=wait_s)
             if held.gate.is_suspect:
                 outbox.drop_bodies()

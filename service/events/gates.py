@@ -1,8 +1,9 @@
 """How many attempts at once a target may get: so many while it works, one while it does not, none while its breaker is open.
 
 A target is a host and port, as one ledger's webhooks know it: what one ledger does to a host is not felt by another. One
-that has not answered well yet, or has failed SUSPECT times in a row, is a suspect: it gets one attempt at a time, and all
-suspects together at most half of the workers. So however many targets hang, the others have the other half. After FAILURES in
+that has not answered well yet, or has failed SUSPECT times in a row, is a suspect: it gets one attempt at a time. Those that
+have failed get at most half of the workers together, and with those of which nothing is known three quarters. So however many
+targets hang, those that work have the rest. After FAILURES in
 a row its breaker opens; then it is probed, one attempt at a time, until one succeeds.
 """
 
@@ -46,6 +47,12 @@ class Gate:
         """Whether one does not know that it works."""
         return not self._has_answered or self.streak >= SUSPECT
 
+    def expect_failure(self) -> None:
+        """It failed when another dispatcher had it: unless one knows better, it is no newcomer."""
+        with self._lock:
+            if not self._has_answered:
+                self.streak = max(self.streak, SUSPECT)
+
     def call(self, task: Callable[[], T]) -> T:
         """`task`, unless the breaker is open. Raises BreakerOpen, or what it raises."""
         outcome = self.breaker.call(self._noting, task)
@@ -83,7 +90,8 @@ class Gates:
 
     def __init__(self, *, workers: int, most_each: int, open_s: float, clock: Clock = SYSTEM_CLOCK) -> None:
         self._most_each = most_each
-        self._most_suspects = max(workers // 2, 1)
+        self._most_failing = max(workers // 2, 1)
+        self._most_suspects = max(workers * 3 // 4, 1)
         self._open_s = open_s
         self._clock = clock
         self._gates: dict[Label, Gate] = {}
@@ -104,7 +112,7 @@ class Gates:
         if state is State.OPEN:
             return False
         if gate.is_suspect or state is State.HALF_OPEN:
-            return gate.in_flight == 0 and self._suspects < self._most_suspects
+            return gate.in_flight == 0 and self._suspects < (self._most_failing if gate.streak else self._most_suspects)
         return gate.in_flight < self._most_each
 
     def enter(self, gate: Gate) -> bool:

@@ -26,12 +26,15 @@ class Pace:
     each_target: int = 8
     open_s: float = 30.0
 
-    def wait_s(self, attempts: int) -> float | None:
-        """How long to wait after so many failures: anything up to a ceiling that doubles (full jitter); None: give up."""
+    def wait_s(self, attempts: int, at_least_s: float = 0.0) -> float | None:
+        """How long to wait after so many failures: anything up to a ceiling that doubles (full jitter); None: give up.
+
+        At least what the receiver has asked for, up to the cap.
+        """
         if attempts >= self.attempts:
             return None
         ceiling = min(self.cap_s, self.base_s * 2.0 ** min(attempts - 1, 60))
-        return ceiling * random()  # noqa: S311  # nosec B311  # spread, not secrecy
+        return max(ceiling * random(), min(at_least_s, self.cap_s))  # noqa: S311  # nosec B311  # spread, not secrecy
 
 
 @dataclass(slots=True)

@@ -125,6 +125,11 @@ class Outbox:
         """How many have failed."""
         return self._entries[event_id].attempts
 
+    @property
+    def most_attempts(self) -> int:
+        """At any that is here."""
+        return max((entry.attempts for entry in self._entries.values()), default=0)
+
     def next_due(self) -> float | None:
         """When something may be ready; None: not before something else happens."""
         return self._ready[0][0] if self._ready else None

@@ -7,37 +7,37 @@ seconds when its key is not valid any more.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from struct import Struct
 from typing import Any
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 from service.api.calls import Call
-from service.api.listening import REASONS, Listening
+from service.api.listening import REASONS, SCOPE, Listening, Place
 from service.api.representation import show_event
 from service.api.routes import check_scopes
 from service.concurrency.context import Context
 from service.errors import LedgerdError, Overloaded, Unauthenticated, Unavailable
 from service.events.event import Event
-from service.events.subscription import Ended, Ending, Subscription
+from service.events.subscription import Ended, Ending
 from service.middleware.environ import PRINCIPAL
 from service.rpc.environ import LIFE, read_message
 from service.rpc.translation import fill, parse, to_values
 from service.rpc.v1 import ledger_pb2
 
-SCOPES = frozenset({"events:read"})
-CHECK_S = 1.0  # between two looks at the key
+SCOPES = frozenset({SCOPE})
+LONGEST_WAIT_S = 60.0  # then it waits again
 
 _LENGTH = Struct(">I")
 _NAMES = {"account_ids": "account_id"}  # as HTTP's parameters have them
 
 
 class EventStream:
-    """The behaviour of the method. `authenticate` tells who holds a token, as for every call."""
+    """The behaviour of the method."""
 
-    def __init__(self, listening: Listening, authenticate: Callable[[Context, str], Any]) -> None:
+    def __init__(self, listening: Listening) -> None:
         self._listening = listening
-        self._authenticate = authenticate
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Begin a stream. Raises Forbidden, InvalidInput that names the field, Overloaded or Unavailable."""
@@ -45,39 +45,34 @@ class EventStream:
         values = to_values(parse(ledger_pb2.StreamEventsRequest, read_message(environ)))
         follow = values.pop("follow", True)
         given = {_NAMES.get(name, name): _text(value) for name, value in values.items()}
-        subscription = self._listening.open(Call(environ), given, follow=follow).subscription
+        place = self._listening.open(Call(environ), given, follow=follow)
         start_response("200 OK", [])
-        return self._events(environ, subscription)
+        return _Stream(place, environ[LIFE])
 
-    def _events(self, environ: WSGIEnvironment, subscription: Subscription) -> Generator[bytes, None, None]:
-        life: Context = environ[LIFE]
+
+class _Stream:
+    """The messages; whoever has them closes it, whatever became of it. Its iteration raises why it ends."""
+
+    def __init__(self, place: Place, life: Context) -> None:
+        self._place = place
+        self._life = life
+
+    def __iter__(self) -> Iterator[bytes]:
+        subscription, life = self._place.subscription, self._life
+        self._place.begin()
         subscription.when_ended(lambda: life.cancel(_error_of(subscription.ending)))  # also while a message waits to be read
-        checked_at = life.clock.now()
         try:
             while True:
-                if life.clock.now() - checked_at >= CHECK_S:
-                    self._check_key(environ)
-                    checked_at = life.clock.now()
-                try:
-                    batches = subscription.next(life, CHECK_S)
-                except TimeoutError:
-                    continue
-                for batch in batches:
-                    yield from _split(batch.shown(show))
+                with suppress(TimeoutError):
+                    for batch in subscription.next(life, LONGEST_WAIT_S):
+                        yield from _split(batch.shown(show))
         except Ended as end:
             if end.ending is not Ending.COMPLETE:
                 raise _error_of(end.ending) from None
-        finally:
-            subscription.close()
 
-    def _check_key(self, environ: WSGIEnvironment) -> None:
-        """Raise Unauthenticated where the key is not valid any more. While nobody can be asked, the stream goes on."""
-        token = environ["HTTP_AUTHORIZATION"].partition(" ")[2].strip()
-        try:
-            principal = self._authenticate(environ[LIFE], token)
-        except (Unavailable, Overloaded):
-            return
-        check_scopes(SCOPES, principal.scopes)
+    def close(self) -> None:
+        """Give up the place in the feed."""
+        self._place.close()
 
 
 def show(events: Sequence[Event]) -> bytes:

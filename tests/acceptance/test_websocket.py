@@ -16,6 +16,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from tests.acceptance.events import Poster, new_key, serving
+from tests.bench.resident import resident_mib
 from tests.client import HttpClient
 from tests.conftest import TestServer, fresh_database
 from tests.serving import Serve, wait_until
@@ -143,29 +144,28 @@ def test_a_refusal_is_one_for_the_public_client_too(served: Serve, url: str, key
 @pytest.mark.parametrize(
     ("sent", "code"),
     [
-        (frame(TEXT, b"x" * 65_537), 1009),
-        (b"\x81\xff" + (100 * 2**20).to_bytes(8, "big") + b"mask" + b"x" * 200_000, 1009),
-        (frame(TEXT, b"x" * 40_000, fin=False) + frame(0, b"x" * 40_000), 1009),
-        (frame(TEXT, b"\xff\xfe"), 1007),
-        (frame(TEXT, "ä".encode()[:1], fin=False) + frame(0, b"x"), 1007),
-        (frame(CLOSE, b"\x03\xe8\xff"), 1007),
-        (frame(TEXT, b"x", mask=False), 1002),
-        (frame(3, b"x"), 1002),
-        (frame(0, b"x"), 1002),
-        (frame(PING, b"x" * 126), 1002),
-        (frame(PING, b"x", fin=False), 1002),
-        (frame(TEXT, b"x", rsv=4), 1002),
-        (frame(CLOSE, b"x"), 1002),
-        (frame(CLOSE, b"\x00\x01"), 1002),
-        (frame(TEXT, b"x", fin=False) + frame(TEXT, b"x"), 1002),
-        (b"\x81\xfe\x00\x05mask12345", 1002),
-        (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", 1002),
-        (frame(TEXT, b"x") * 300, 1008),
-        (frame(PING, b"x") * 300, 1008),
-        (frame(CLOSE, b"\x03\xe8bye"), 1000),
-        (frame(CLOSE, b"\x0f\xa0"), 4000),
+        pytest.param(frame(TEXT, b"x" * 65_537), 1009, id="a message too long"),
+        pytest.param(b"\x81\xff" + (100 * 2**20).to_bytes(8, "big") + b"mask" + b"x" * 200_000, 1009, id="100 MiB"),
+        pytest.param(frame(TEXT, b"x" * 40_000, fin=False) + frame(0, b"x" * 40_000), 1009, id="parts too long together"),
+        pytest.param(frame(TEXT, b"\xff\xfe"), 1007, id="no UTF-8"),
+        pytest.param(frame(TEXT, "ä".encode()[:1], fin=False) + frame(0, b"x"), 1007, id="half a character"),
+        pytest.param(frame(CLOSE, b"\x03\xe8\xff"), 1007, id="no UTF-8 in a close"),
+        pytest.param(frame(TEXT, b"x", mask=False), 1002, id="no mask"),
+        pytest.param(frame(3, b"x"), 1002, id="an unknown kind"),
+        pytest.param(frame(0, b"x"), 1002, id="a part of nothing"),
+        pytest.param(frame(PING, b"x" * 126), 1002, id="a long ping"),
+        pytest.param(frame(PING, b"x", fin=False), 1002, id="half a ping"),
+        pytest.param(frame(TEXT, b"x", rsv=4), 1002, id="an unknown bit"),
+        pytest.param(frame(CLOSE, b"x"), 1002, id="a close of one byte"),
+        pytest.param(frame(CLOSE, b"\x00\x01"), 1002, id="a close of an unknown code"),
+        pytest.param(frame(TEXT, b"x", fin=False) + frame(TEXT, b"x"), 1002, id="a message within a message"),
+        pytest.param(b"\x81\xfe\x00\x05mask12345", 1002, id="a length that is too wide"),
+        pytest.param(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", 1002, id="a request"),
+        pytest.param(frame(TEXT, b"x") * 300, 1008, id="many messages"),
+        pytest.param(frame(PING, b"x") * 300, 1008, id="many pings"),
+        pytest.param(frame(CLOSE, b"\x03\xe8bye"), 1000, id="a close"),
+        pytest.param(frame(CLOSE, b"\x0f\xa0"), 4000, id="a close of its own code"),
     ],
-    ids=str,
 )
 def test_who_breaks_the_rules_is_told_which(served: Serve, key: str, sent: bytes, code: int) -> None:
     """By the code of RFC 6455 with a reason, and then the connection ends."""
@@ -338,3 +338,16 @@ def test_who_does_not_read_is_let_go_and_harms_nobody(database_url: str, tmp_pat
             assert len(ended) < len(found)
         with hear(server.port, key, f"?after={found[0]}") as again:
             assert ids(again, len(found) - 1) == found[1:]
+
+
+def test_a_hundred_megabytes_are_not_taken(served: Serve, key: str) -> None:
+    """The public client is told 1009 in the middle of its message, and the worker does not grow by it."""
+    payload = "x" * (100 * 2**20)
+    for _ in range(2):
+        with hear(served.port, key, max_size=None, compression=None) as connection:
+            with pytest.raises(ConnectionClosed) as end:
+                connection.send(payload)
+                connection.recv(20)
+            assert end.value.rcvd is not None
+            assert end.value.rcvd.code == 1009
+    assert all(resident_mib(pid) < 200 for pid in served.workers())

@@ -47,6 +47,8 @@ def before_call(context: HookContext, case: Case, kwargs: dict[str, Any]) -> Non
         _begin_with_names(case)
     if case.path_parameters.get("key_id") == os.environ["SPARED_KEY"]:
         case.path_parameters["key_id"] = "0" * 12  # the key in use shall be neither revoked nor rotated
+    if case.operation.method.upper() != "GET" and str(case.path_parameters.get("service")).startswith("ledgerd"):
+        case.path_parameters["service"] = "mail"  # only ledgerd itself may register under its own name
     if case.operation.label == "PATCH /api/accounts/{account_id}":
         _spare_kept_accounts(case)
 

@@ -111,6 +111,17 @@ def test_everything_else_is_a_failure(sending: Sending, status: int) -> None:
 
 
 @pytest.mark.parametrize(
+    ("value", "seconds"),
+    [(b"120", 120.0), (b"0", 0.0), (b"-5", 0.0), (b"1e9", 0.0), (b"9" * 20, 0.0), (b"Fri, 31 Jan 2026 09:30:00 GMT", 0.0)],
+)
+def test_a_receiver_may_ask_for_time(sending: Sending, value: bytes, seconds: float) -> None:
+    """By `Retry-After` in seconds; anything else is passed over."""
+    answer = b"HTTP/1.1 429 X\r\nRetry-After: " + value + b"\r\nContent-Length: 0\r\n\r\n"
+    with receiving(saying(answer)) as receiver:
+        assert sending.fails(receiver).retry_after_s == seconds
+
+
+@pytest.mark.parametrize(
     ("answer", "problem"),
     [
         (b"", "the connection was closed without an answer"), (b"HTTP/1.1 200 OK\r\nContent-Le", "closed without an answer"),

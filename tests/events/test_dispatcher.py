@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -311,6 +312,26 @@ def test_two_dispatchers_share_and_take_over(api: ApiClient, config: Config) -> 
         make(api, other.url())
         arrived(other, [move(api, one, two)])
         wait_until(lambda: third.told.webhooks == 2, 10)
+
+
+def test_lost_connections_lose_nothing(api: ApiClient, database_url: str, config: Config) -> None:
+    """The database ends every session, again and again: it goes on, and the order holds."""
+    pairs = [accounts(api, 2) for _ in range(5)]
+    numbers = [move(api, *pair) for _ in range(20) for pair in pairs]
+    rng = random.Random(3)
+    patient = replace(config, webhook_attempts=100)
+    with hooked(lambda _event: 500 if rng.random() < 0.2 else 200) as hooks, dispatching(patient):
+        webhook = make(api, hooks.url(), types=["transfer.posted"], after=0)
+        for share in (0, 25, 50, 75):
+            wait_until(lambda share=share: len(hooks.accepted()) >= share, 60)
+            with psycopg.connect(database_url, autocommit=True) as conn:
+                conn.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                )
+        arrived(hooks, numbers, 60)
+        hooks.check_order()
+        wait_until(lambda: api.get(f"/api/webhooks/{webhook['id']}").json["waiting"] == 0, 30)
 
 
 def test_who_comes_late_changes_nothing(api: ApiClient, database_url: str) -> None:

@@ -73,17 +73,44 @@ def test_one_that_has_not_answered_yet_gets_one_attempt(gates: Gates) -> None:
 
 
 def test_suspects_get_half_of_the_workers_together(gates: Gates) -> None:
-    """However many there are; what works has the other half."""
+    """Those that have failed, however many there are; what works has the other half."""
     works = gates.of((1, "works:443"))
     succeed(works)
     for number in range(4):
         suspect = gates.of((1, f"{number}:443"))
+        fail(suspect)
         assert gates.has_room(suspect)
         assert gates.enter(suspect)
-    assert not gates.has_room(gates.of((1, "another:443")))
+    another = gates.of((1, "another:443"))
+    fail(another)
+    assert not gates.has_room(another)
     assert gates.has_room(works)
     gates.leave(gates.of((1, "0:443")), True)
-    assert gates.has_room(gates.of((1, "another:443")))
+    assert gates.has_room(another)
+
+
+def test_those_of_which_nothing_is_known_come_before_those_that_failed(gates: Gates) -> None:
+    """After a restart what works is found out, though many that hang are tried again as well."""
+    for number in range(4):
+        failing = gates.of((1, f"{number}:443"))
+        failing.expect_failure()
+        gates.enter(failing)
+    other = gates.of((1, "failing too:443"))
+    other.expect_failure()
+    assert not gates.has_room(other)
+    for number in range(2):
+        unknown = gates.of((1, f"unknown {number}:443"))
+        assert gates.has_room(unknown)
+        gates.enter(unknown)
+    assert not gates.has_room(gates.of((1, "one more:443")))
+
+
+def test_what_is_known_to_work_is_not_expected_to_fail(gates: Gates) -> None:
+    """One poisonous event says nothing of a target that takes others."""
+    gate = gates.of((1, "a:443"))
+    succeed(gate)
+    gate.expect_failure()
+    assert not gate.is_suspect
 
 
 def test_failures_in_a_row_make_a_suspect_and_open_the_breaker(gates: Gates, clock: TurnedClock) -> None:
@@ -140,3 +167,11 @@ def test_pauses_double_up_to_a_cap_and_end() -> None:
         assert max(w for w in waits if w is not None) > 0.9 * ceiling
         assert min(w for w in waits if w is not None) < 0.1 * ceiling
     assert pace.wait_s(8) is None
+
+
+def test_a_receiver_may_ask_for_a_longer_pause() -> None:
+    """Up to the cap, and not for a shorter one."""
+    pace = Pace(base_s=5.0, cap_s=60.0, attempts=8)
+    assert pace.wait_s(1, 30.0) == 30.0
+    assert pace.wait_s(1, 3600.0) == 60.0
+    assert pace.wait_s(8, 30.0) is None

@@ -61,7 +61,7 @@ def test_every_constraint_has_a_name_of_ours(db: psycopg.Connection) -> None:
         "SELECT conname FROM pg_constraint c JOIN pg_namespace n ON n.oid = connamespace"
         " WHERE nspname = 'public' AND contype <> 'n' AND conname ~ '_(check|fkey|key)[0-9]*$'"
         " AND conname NOT IN ('api_keys_ledger_fkey', 'users_ledger_fkey', 'accounts_ledger_fkey', 'accounts_user_fkey',"
-        " 'ledgers_name_key', 'seals_ledger_fkey')"
+        " 'ledgers_name_key', 'seals_ledger_fkey', 'webhooks_ledger_fkey', 'webhook_deliveries_webhook_fkey')"
     ).fetchall()
     assert made_up == []
 

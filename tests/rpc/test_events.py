@@ -244,3 +244,17 @@ def test_a_client_that_does_not_read_is_dropped(
                 )
     finally:
         assert server.stop(10)
+
+
+def test_streams_leave_nothing_behind(rpc: RpcClient, application: Application, accounts: list[int]) -> None:
+    """However they end: read to the end, cancelled before and after they have begun, refused."""
+    feed = application.resources.feed
+    for number in range(30):
+        with listening(rpc, **({"after": 0} if number % 2 else {})) as call:
+            if number % 3:
+                call.initial_metadata()
+    events(rpc, after=0)
+    with listening(rpc, after=-1) as call:
+        end_of(call)
+    wait_until(lambda: feed.clients == 0, 20)
+    assert [event.type for event in events(rpc, after=0)] == ["account.created"] * 2
