@@ -16,6 +16,7 @@ from service.api.routes import Header, Parameter, Route
 from service.api.schemas import InstanceInput, load
 from service.errors import FieldError, InvalidInput
 from service.events.registry import (
+    HOST_SERVICE,
     INSTANCE_ID,
     INSTANCE_ID_SHAPE,
     SERVICE_NAME,
@@ -27,6 +28,9 @@ from service.events.registry import (
 _SERVICE = Parameter("service", "the name of a service", {"type": "string", "pattern": whole(SERVICE_NAME)})
 _INSTANCE = Parameter("instance_id", "its id, its own choice", {"type": "string", "pattern": whole(INSTANCE_ID)})
 _BOTH = (_SERVICE, _INSTANCE)
+_NOT_OF_HOST = f"^(?!{HOST_SERVICE}(?:-|$)){whole(SERVICE_NAME)[1:]}"  # as `is_of_host` has it
+_OWN = Parameter("service", "its name, none of ledgerd's own", {"type": "string", "pattern": _NOT_OF_HOST})
+_WRITTEN = (_OWN, _INSTANCE)
 _ONE = "/api/services/<service>/instances/<instance_id>"
 
 
@@ -51,7 +55,7 @@ class ServiceHandlers:
             query=PAGE, answers={200: InstancePage()},
         )
         yield Route(
-            method="PUT", path=_ONE, handler=self.register, scope="services:write", variables=_BOTH,
+            method="PUT", path=_ONE, handler=self.register, scope="services:write", variables=_WRITTEN,
             summary="Register an instance for the time of its lease, or renew it", body=self._input,
             answers={200: InstanceAnswer(), 201: InstanceAnswer()},
             answer_headers={"Location": Header("the path of what was made", only=201)},
@@ -62,11 +66,11 @@ class ServiceHandlers:
             summary="One instance", answers={200: InstanceAnswer()}, errors=("not_found",),
         )
         yield Route(
-            method="DELETE", path=_ONE, handler=self.deregister, scope="services:write", variables=_BOTH,
+            method="DELETE", path=_ONE, handler=self.deregister, scope="services:write", variables=_WRITTEN,
             summary="End an instance's lease now", answers={204: None}, errors=("not_found",),
         )
         yield Route(
-            method="POST", path=f"{_ONE}/heartbeat", handler=self.heartbeat, scope="services:write", variables=_BOTH,
+            method="POST", path=f"{_ONE}/heartbeat", handler=self.heartbeat, scope="services:write", variables=_WRITTEN,
             summary="Renew an instance's lease for as long again; 404 when it has ended", answers={200: InstanceAnswer()},
             errors=("not_found",),
         )

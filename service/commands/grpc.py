@@ -7,15 +7,13 @@ must not patch.
 from __future__ import annotations
 
 import logging
-import signal
 from collections.abc import Callable, MutableMapping
 from functools import partial
-from types import FrameType
 
 from service.api.positions import Positions
 from service.app import Application
 from service.concurrency.context import background
-from service.concurrency.primitives import Parking, monotonic
+from service.concurrency.primitives import monotonic
 from service.concurrency.spawn import Tasks
 from service.config import Config
 from service.errors import LedgerdError
@@ -24,8 +22,10 @@ from service.limits.folder import make_run_folder
 from service.rpc.events import EventStream
 from service.rpc.interceptors import intercepted
 from service.rpc.server import GrpcServer
+from service.server.exit_status import ExitStatus
 from service.server.notify import Notifier
 from service.server.probes import Probes
+from service.server.signals import Signals
 from service.telemetry.logging import configure_logging
 
 log = logging.getLogger("ledgerd.grpc")
@@ -36,15 +36,14 @@ READY = "ready"
 LOOK_S = 1.0  # between two looks at whether the ledger can serve: far below WatchdogSec= in the unit
 CHECK_S = 2.0
 CLOSE_S = 1.0  # for the end of tasks and pools where no time is left
-CUT = 1
 
 
 def run_grpc(config: Config, env: MutableMapping[str, str], say: Callable[[str], None]) -> int:
-    """Serve until SIGTERM or SIGINT; the exit status: 1 where calls had to be cut off. Raises ConfigurationError."""
+    """Serve until SIGTERM or SIGINT; the ExitStatus. Raises ConfigurationError when it cannot start."""
     configure_logging(config.log_level)
     systemd = Notifier.take_from(env)
     make_run_folder(config.run_dir)
-    signals, tasks, end = _Signals(), Tasks(background()), 0.0
+    signals, tasks, end = Signals(), Tasks(background()), 0.0
     application = Application(config).open()
     try:
         if config.grpc_metrics_bind is not None:
@@ -59,18 +58,17 @@ def run_grpc(config: Config, env: MutableMapping[str, str], say: Callable[[str],
         end = monotonic() + config.shutdown_timeout_s
         systemd.send(STOPPING=1, STATUS="stopping")
         application.drain()
-        whole = server.stop(config.shutdown_timeout_s, hurry=lambda: signals.came > 1)
+        whole = server.stop(config.shutdown_timeout_s, hurry=lambda: signals.hurry)
     finally:
         left = tasks.stop(CLOSE_S) + application.close(max(end - monotonic(), CLOSE_S))
     if left:
         log.error("did not end in time: %s", ", ".join(left))
-    return 0 if whole and not left else CUT
+    return ExitStatus.STOPPED if whole and not left else ExitStatus.CUT
 
 
 def make_server(application: Application, config: Config) -> GrpcServer:
     """The server of `application`, not started."""
     telemetry, resources = application.telemetry, application.resources
-
     intercept = partial(
         intercepted,
         authenticate=resources.authenticator.authenticate,
@@ -91,7 +89,7 @@ def make_server(application: Application, config: Config) -> GrpcServer:
 
 
 def _watch(
-    application: Application, server: GrpcServer, announce: Callable[[], object], systemd: Notifier, signals: _Signals
+    application: Application, server: GrpcServer, announce: Callable[[], object], systemd: Notifier, signals: Signals
 ) -> None:
     """Tell health, the registry and systemd whether the ledger can serve, until a signal comes."""
     told = ""
@@ -111,20 +109,3 @@ def _watch(
             told = state
         signals.sleep(LOOK_S)
 
-
-class _Signals:
-    """SIGTERM and SIGINT, counted; whoever sleeps on them is woken."""
-
-    def __init__(self) -> None:
-        self.came = 0
-        self._parking = Parking()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._take)
-
-    def _take(self, _number: int, _frame: FrameType | None) -> None:
-        self.came += 1
-        self._parking.wake()
-
-    def sleep(self, timeout_s: float) -> None:
-        """Sleep until a signal comes or `timeout_s` has passed."""
-        self._parking.wait(timeout_s)

@@ -17,7 +17,7 @@ import grpc
 
 from service.api.problem import STATUS as HTTP_STATUS
 from service.concurrency.context import Context
-from service.errors import Internal, LedgerdError
+from service.errors import ClientClosedRequest, Internal, LedgerdError
 from service.middleware.environ import ANSWER_STATUS, REQUEST_ID, ExcInfo, Headers
 from service.rpc.environ import BEHAVIOUR, FAILURE, LIFE, OVERDUE, make_environ
 from service.rpc.overdue import Overdue
@@ -108,6 +108,8 @@ def _told(environ: WSGIEnvironment, context: grpc.ServicerContext, pieces: Itera
                 yield piece
     except LedgerdError as error:
         environ[FAILURE] = error
+    except grpc.RpcError:  # grpc's own way to say that the call is over
+        environ[FAILURE] = ClientClosedRequest("The client ended the call.")
     except Exception:
         log.exception("a stream failed", extra={"fields": {"request_id": environ.get(REQUEST_ID)}})
         environ[FAILURE] = Internal("Something went wrong here; the log has it under this id.")

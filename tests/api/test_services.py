@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from threading import Thread
 from typing import Any
 
@@ -12,12 +13,13 @@ from service.api.answers import InstanceAnswer, InstancePage, ServicePage
 from service.app import Application
 from service.concurrency.context import background
 from service.errors import LimitExceeded
-from service.events.registry import MOST_INSTANCES, Registration, Registry
+from service.events.registry import MOST_INSTANCES, Registration, Registry, is_of_host
 from service.repository.pool import Pool
 from service.repository.queries import Queries, sql_folder
 from service.repository.services import ServiceRepository
 from tests.client import ApiClient, Reply
 from tests.conftest import make_key
+from tests.contract.document import the_document
 from tests.integration.conftest import open_pool
 from tests.serving import wait_until
 
@@ -229,6 +231,15 @@ def test_nobody_registers_as_ledgerd(application: Application, database_url: str
             assert (reply.status, reply.code) == (403, "forbidden")
     reader = ApiClient(application, make_key(database_url, "main", "services:read"))
     assert reader.get(f"/api/services/{name}").status == 200
+
+
+@pytest.mark.parametrize("name", ["mail", "ledgerds", "ledgerd0", "a-ledgerd", "led", "ledgerd", "ledgerd-", "ledgerd-grpc"])
+def test_the_document_says_which_names_are_not_to_be_had(name: str) -> None:
+    """Where one writes; the rule and the pattern agree."""
+    for route in ("put", "delete"):
+        described = the_document()["paths"]["/api/services/{service}/instances/{instance_id}"][route]["parameters"]
+        (pattern,) = [each["schema"]["pattern"] for each in described if each.get("name") == "service"]
+        assert bool(re.search(pattern, name)) is not is_of_host(name)
 
 
 def test_the_host_s_own_are_seen_by_every_ledger(api: ApiClient, other: ApiClient, pool: Pool) -> None:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.client import HttpClient
+from service.client import Client
+from service.concurrency.context import background
 from tests.contract.seed import sow
 from tests.serving import Serve, clean_env
 
@@ -40,11 +41,10 @@ def run(
     `timeout_s`.
     """
     key = serve.key("admin", "operator")
-    client = HttpClient(serve.port, key)
-    sow(client)
     asked, report = folder / "openapi.json", folder / "report.json"
-    asked.write_text(json.dumps(document or client.call("GET", "/openapi.json").json))
-    client.close()
+    with Client(f"http://127.0.0.1:{serve.port}", key) as client:
+        sow(background(), client)
+        asked.write_text(json.dumps(document or client.get(background(), "/openapi.json")))
     command = [  # the document as a file: what it is asked for by would be left out as an operation
         sys.executable, "-m", "schemathesis.cli", "--config-file", str(SETTINGS), "--no-color", "run", str(asked),
         "--url", f"http://127.0.0.1:{serve.port}", "--header", f"Authorization: Bearer {key}", "--checks", "all",

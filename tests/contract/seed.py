@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from tests.client import HttpClient
+from service.client import Client
+from service.concurrency.context import Context
 
 KEPT_ACCOUNTS = 4  # accounts 1 to 4 have no floor and stay open, so that transfers between them succeed
 USERS = 4
 
 
-def sow(client: HttpClient) -> None:
-    """Users with accounts, as many again that may be changed, and a transfer."""
+def sow(ctx: Context, client: Client) -> None:
+    """Users with accounts, as many again that may be changed, a transfer, and an instance of a service."""
     for number in range(1, USERS + 1):
-        _made(client, "/api/users", {"name": f"User {number}", "email": f"{number}@example.com"})
+        client.post(ctx, "/api/users", {"name": f"User {number}", "email": f"{number}@example.com"})
     for number in range(2 * KEPT_ACCOUNTS):
-        _made(client, "/api/accounts", {"asset": "USD/2", "user_id": number % USERS + 1, "min_balance": None})
-    _made(client, "/api/transfers", {"from_account_id": 1, "to_account_id": 2, "amount": 5, "asset": "USD/2"})
-
-
-def _made(client: HttpClient, path: str, body: dict[str, object]) -> None:
-    reply = client.call("POST", path, body)
-    assert reply.status == 201, reply.body
+        client.post(ctx, "/api/accounts", {"asset": "USD/2", "user_id": number % USERS + 1, "min_balance": None})
+    client.transfer(ctx, from_account_id=1, to_account_id=2, amount=5, asset="USD/2")
+    client.call(ctx, "PUT", "/api/services/0/instances/0", {"address": "h:1", "lease_s": 3600})

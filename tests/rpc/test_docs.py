@@ -34,7 +34,7 @@ def test_every_method_is_named(application: Application) -> None:
 
 def test_the_examples_run(rpc_server: tuple[object, int], api: ApiClient) -> None:
     """As they stand, against a server."""
-    first, second = (
+    first, second, third = (
         textwrap.dedent(text).replace("127.0.0.1:8081", f"127.0.0.1:{rpc_server[1]}")
         for text in re.findall(r"```python\n(.*?)```", DOCUMENT, re.DOTALL)
     )
@@ -51,9 +51,8 @@ def test_the_examples_run(rpc_server: tuple[object, int], api: ApiClient) -> Non
         assert event.data.account.id == account["id"]
         raise Enough
 
-    import grpc
-
-    with grpc.insecure_channel(f"127.0.0.1:{rpc_server[1]}") as found["channel"]:
+    exec(third, found)
+    with found["channel"]:
         found["handle"] = handle
         try:
             exec(second, found)
