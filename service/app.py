@@ -27,6 +27,7 @@ from service.limits.file import BucketFile
 from service.limits.limiter import Limiter
 from service.limits.table import Table
 from service.middleware.chain import chain
+from service.middleware.environ import ROUTE
 from service.middleware.rate_limit import Taken
 from service.resources import Resources
 from service.telemetry.facade import Telemetry
@@ -55,6 +56,13 @@ class Application:
         )
         metrics = self.telemetry.metrics
         observers = self.telemetry.observers()
+        check_room = metrics.counting_room(self.resources.posting.check_room)
+
+        def check_room_for(environ: WSGIEnvironment) -> None:
+            if environ["REQUEST_METHOD"] == "POST" and environ["PATH_INFO"] == "/api/transfers":
+                environ[ROUTE] = "/api/transfers"
+                check_room()
+
         within = chain(
             carry_positions(
                 with_upgrades(hot_routes(create_flask(self.routes), self.routes), self.routes),
@@ -73,6 +81,7 @@ class Application:
             sample=self.telemetry.sample,
             began=metrics.request_began,
             ended=observers,
+            check_room=check_room_for,
         )
         self._wsgi: WSGIApplication = KeptUser(
             within,

@@ -34,6 +34,7 @@ from service.middleware.environ import TAKE_OVER
 MOST_MESSAGE = 64 * 1024  # bytes
 MOST_HEARD = 256 * 1024  # bytes that a client may send between two heartbeats
 LEAST_COUNTED = 1024  # bytes that each frame counts for at least
+MOST_PASSED_OVER = 128 * 2**20  # bytes after a close, within CLOSE_S
 CLOSE_S = 2.0  # a client has so long to answer a close
 NORMAL, GOING_AWAY, INTERNAL, POLICY, TOO_BIG = 1000, 1001, 1011, 1008, 1009
 CODES = {Ending.SLOW: 1013, Ending.DRAINING: GOING_AWAY, Ending.KEY: POLICY, Ending.RESET: 1012, Ending.COMPLETE: NORMAL}
@@ -161,11 +162,23 @@ class _Talk:
                     self._answer = self._take(frame)
                     if self._answer is not None:
                         break
+            self._place.ctx.cancel()
+            self._pass_over()
         except OSError:
             pass
         finally:
-            self._hearing.cancel()
             self._place.ctx.cancel()
+            self._hearing.cancel()
+
+    def _pass_over(self) -> None:
+        """Take the rest of what was too much, so that the client comes to read why: closed on, it would see a reset."""
+        left = MOST_PASSED_OVER
+        while self._broke_a_rule and left > 0 and (data := self._line.receive()):
+            left -= len(data)
+
+    @property
+    def _broke_a_rule(self) -> bool:
+        return self._answer is not None and self._protocol.state in (ConnectionState.OPEN, ConnectionState.LOCAL_CLOSING)
 
     def _take(self, frame: Frame) -> CloseConnection | None:
         """What to close with because of it, if so."""

@@ -16,6 +16,7 @@ from service.events.event import EVENT_TYPES, Filter
 from service.events.feed import Feed
 from service.events.key_watch import KeyWatch
 from service.events.log import EventStore, check_start
+from service.events.starts import Starts
 from service.events.subscription import Ending, Subscription
 from service.ledger.money import GREATEST_ID
 from service.middleware.authentication import token_of
@@ -23,7 +24,7 @@ from service.middleware.environ import BEGIN_STREAM, STREAMED
 
 SCOPE = "events:read"
 MOST_ACCOUNTS = 100
-TAKE_S = 5.0  # a client has so long to take what is told at the end; then it is cut off
+TAKE_S = 3.0  # a client has so long to take what is told at the end; then it is cut off
 REASONS = {  # with the name of the ending at most 123 bytes, for a WebSocket's last word
     Ending.SLOW: "This client did not read as fast as events happen.",
     Ending.DRAINING: "This process is about to stop.",
@@ -85,7 +86,7 @@ class Listening:
     def __init__(self, feed: Feed, store: EventStore, keys: KeyWatch) -> None:
         self._keys = keys
         self._feed = feed
-        self._store = store
+        self._starts = Starts(store)
 
     def open(self, call: Call, given: Mapping[str, str], *, follow: bool = True) -> Place:
         """A place as the query and `Last-Event-ID` have it; close it.
@@ -106,7 +107,7 @@ class Listening:
         after = 0 if text == "0" else read_id(text) if text else None
         if after is None:
             _refuse(name, f"expected the id of an event, from 1 to {GREATEST_ID}, or 0 for the beginning")
-        check_start(call.ctx, self._store, call.ledger_id, after, field=name)
+        check_start(call.ctx, self._starts, call.ledger_id, after, field=name)
         return after
 
 

@@ -48,9 +48,9 @@ def connections(ctx: Context, subject: Subject) -> Verdicts:
 
 
 def descriptors(_ctx: Context, subject: Subject) -> Verdicts:
-    """A worker needs one for each client and each database connection."""
+    """A worker needs one for each client and each database connection, and one more for each WebSocket."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = MOST_CONNECTIONS + subject.config.db_max_open + SPARE_DESCRIPTORS
+    needed = MOST_CONNECTIONS + subject.config.live_clients + subject.config.db_max_open + SPARE_DESCRIPTORS
     if 0 <= soft < needed:
         return warning(
             f"{soft} open files are allowed here; a worker with {MOST_CONNECTIONS} clients needs {needed}",

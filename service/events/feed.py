@@ -34,6 +34,7 @@ from service.events.subscription import Ending, Subscription
 log = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 0.02
+REST_S = 50e-6  # longer for each listener that was told: sending to it costs about that, and others need the processor too
 PAUSE_S = 0.5  # after the log could not be read
 LONGEST_LOOK_S = 5.0
 PAGE = 200  # events, of a read and of a batch
@@ -105,6 +106,7 @@ class Feed:
         self._complained = False
         self._looked_at = monotonic()
         self.ended = dict.fromkeys(Ending, 0)  # how many were let go, by why
+        self._woken = 0  # listeners that were told in the present look
         self.sent = 0  # events, to all listeners together
 
     def subscribe(
@@ -201,7 +203,9 @@ class Feed:
         """As a background task: look again and again while somebody listens."""
         while ctx.error() is None:
             self._wait_for_somebody(ctx)
-            ctx.park(Parking(), LOOK_EVERY_S if self.look(ctx) else PAUSE_S)
+            self._woken = 0
+            could_read = self.look(ctx)
+            ctx.park(Parking(), LOOK_EVERY_S + self._woken * REST_S if could_read else PAUSE_S)
 
     def look(self, ctx: Context) -> bool:
         """Read what is new, and tell those who listen; False where the log cannot be read. Raises the error of `ctx`."""
@@ -269,8 +273,10 @@ class Feed:
             listeners = tuple(told.listeners)
         self._on_told(events[-1], len(listeners))
         for number, listener in enumerate(listeners, 1):
-            if not listener.tell(batch):
+            done = listener.tell(batch)
+            if done is False:
                 self.let_go(listener, Ending.SLOW)
+            self._woken += done is True
             if number % TOLD_AT_ONCE == 0:
                 give_way()
         return True

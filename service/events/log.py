@@ -35,7 +35,15 @@ class EventStore(Protocol):
         ...
 
 
-def check_start(ctx: Context, store: EventStore, ledger_id: int, after: int, *, field: str = "after") -> None:
+class HasEvents(Protocol):
+    """Who knows which events there are."""
+
+    def has(self, ctx: Context, ledger_id: int, event_id: int) -> bool:
+        """Whether the ledger has an event of this id."""
+        ...
+
+
+def check_start(ctx: Context, store: HasEvents, ledger_id: int, after: int, *, field: str = "after") -> None:
     """Raises InvalidInput, which blames `field`, unless one can begin after `after`: 0, or the id of an event of the ledger.
 
     An id that was made up, one of the future and one of another ledger are told alike.

@@ -116,17 +116,18 @@ class Subscription:
         self.position = max(self.position, position)
         self._joined = True
 
-    def tell(self, batch: Batch) -> bool:
-        """The feed's: something has happened; False where too much waits already."""
+    def tell(self, batch: Batch) -> bool | None:
+        """The feed's: something has happened; False where too much waits already, None where nothing of it is wanted."""
         later = batch.after(self.position) if batch.events[0].id <= self.position else batch
         chosen = None if later is None else later.choose(self.wanted)
-        if chosen is not None:
-            try:
-                self._channel.send_nowait(chosen)
-            except WouldBlock:
-                return False
-            except ChannelClosed:
-                pass
+        if chosen is None:
+            return None
+        try:
+            self._channel.send_nowait(chosen)
+        except WouldBlock:
+            return False
+        except ChannelClosed:
+            return None
         return True
 
     def end(self, ending: Ending) -> None:

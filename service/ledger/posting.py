@@ -115,7 +115,7 @@ class Posting:
         try:
             self._waiting.send_nowait(job)
         except WouldBlock:
-            raise Overloaded("Too many transfers are waiting to be posted.", retry_after_s=1) from None
+            raise _overloaded() from None
         except ChannelClosed:
             raise Unavailable("The service is stopping.", retry_after_s=1) from None
         if job.promise.wait(ctx):
@@ -144,6 +144,12 @@ class Posting:
     def statistics(self) -> ChannelStatistics:
         """How many requests wait, and how many may."""
         return self._waiting.statistics()
+
+    def check_room(self) -> None:
+        """Raise Overloaded where `post` would, for want of room."""
+        waiting = self._waiting.statistics()
+        if waiting.buffered >= waiting.capacity:
+            raise _overloaded()
 
     def close(self) -> None:
         """Take no further requests; the lane ends when those that wait are posted. A second time does nothing."""
@@ -244,6 +250,10 @@ def _fail_untouched(jobs: list[_Job], error: LedgerdError) -> list[_Job]:
         if not job.may_be_posted:
             job.promise.fail(error)
     return [job for job in jobs if job.may_be_posted]
+
+
+def _overloaded() -> Overloaded:
+    return Overloaded("Too many transfers are waiting to be posted.", retry_after_s=1)
 
 
 def _unknown() -> OutcomeUnknown:

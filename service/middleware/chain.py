@@ -19,6 +19,7 @@ from service.middleware.rate_limit import AddressBuckets, Callers, OnRefusal, Ta
 from service.middleware.recovery import recovery
 from service.middleware.request_id import request_id
 from service.middleware.request_target import request_target
+from service.middleware.shedding import CheckRoom, shedding
 from service.middleware.tracing import Sample, tracing
 
 
@@ -38,6 +39,7 @@ def chain(
     sample: Sample,
     began: Callable[[], None],
     ended: Sequence[Ended],
+    check_room: CheckRoom = lambda _environ: None,
 ) -> WSGIApplication:
     """`app` inside all of them."""
     callers = Callers(address_buckets, on_refusal)
@@ -49,6 +51,7 @@ def chain(
         observation(began, ended),
         cors(cors_origins),
         recovery(render),
+        shedding(check_room),
         request_target,
         deadline(longest_s),
         body_limit(body_limits),

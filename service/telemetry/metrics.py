@@ -90,6 +90,16 @@ class Metrics(NoMetrics):
 
         return counted
 
+    def counting_room(self, check_room: Callable[[], None]) -> Callable[[], None]:
+        def counted() -> None:
+            try:
+                check_room()
+            except LedgerdError as error:
+                self._transfers.add(("failed", error.code))
+                raise
+
+        return counted
+
     def chunk_posted(self, outcomes: Sequence[Outcome]) -> None:
         counted = Counter(
             ("refused", outcome.code) if isinstance(outcome, Refused) else ("replayed" if outcome.replayed else "posted", "")

@@ -68,6 +68,10 @@ class NoMetrics:
         """`post`, with the outcome of each transfer counted."""
         return post
 
+    def counting_room(self, check_room: Callable[[], None]) -> Callable[[], None]:
+        """`check_room`, each time that there is none counted as a transfer that failed."""
+        return check_room
+
     def chunk_posted(self, outcomes: Sequence[Outcome]) -> None:
         """Many transfers were posted at once."""
 

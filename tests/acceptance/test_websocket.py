@@ -16,6 +16,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from tests.acceptance.events import Poster, new_key, serving
+from tests.bench.resident import resident_mib
 from tests.client import HttpClient
 from tests.conftest import TestServer, fresh_database
 from tests.serving import Serve, wait_until
@@ -337,3 +338,16 @@ def test_who_does_not_read_is_let_go_and_harms_nobody(database_url: str, tmp_pat
             assert len(ended) < len(found)
         with hear(server.port, key, f"?after={found[0]}") as again:
             assert ids(again, len(found) - 1) == found[1:]
+
+
+def test_a_hundred_megabytes_are_not_taken(served: Serve, key: str) -> None:
+    """The public client is told 1009 in the middle of its message, and the worker does not grow by it."""
+    payload = "x" * (100 * 2**20)
+    for _ in range(2):
+        with hear(served.port, key, max_size=None, compression=None) as connection:
+            with pytest.raises(ConnectionClosed) as end:
+                connection.send(payload)
+                connection.recv(20)
+            assert end.value.rcvd is not None
+            assert end.value.rcvd.code == 1009
+    assert all(resident_mib(pid) < 200 for pid in served.workers())

@@ -11,8 +11,9 @@ verify` looks at the books afterwards.
 
 The load is made by tests/bench/openloop, a small Go program that is compiled for it. Where there are several cores,
 ledgerd and PostgreSQL have the first, and the load has the others: else it would be measured how much of the machine is
-left by the load. --cores 0 gives everything to everybody. With --limit the capacity is not the machine's: the key may
-send so many a second, and one client sends more. --queue and --workers set LEDGERD_POSTING_QUEUE and LEDGERD_WORKERS.
+left by the load. --cores 0 gives everything to everybody. With --database-ms the database is far away, and with a short
+--queue it is the capacity, not the machine. With --limit the capacity is not the machine's: the key may send so many a
+second, and one client sends more. --queue and --workers set LEDGERD_POSTING_QUEUE and LEDGERD_WORKERS.
 """
 
 from __future__ import annotations
@@ -32,9 +33,10 @@ from typing import Any
 from tests.bench.compare.programs import BuildError, Program, find_go, ledgerd
 from tests.bench.posting import server
 from tests.client import HttpClient
+from tests.proxy import Proxy
 
 SOURCE = Path(__file__).with_name("openloop")
-CLIENTS = (4, 16, 64)
+CLIENTS = (4, 16, 64, 128, 256)
 REFUSALS = ("429", "503")
 
 
@@ -138,6 +140,7 @@ def main() -> int:
     parser.add_argument("--goodput", type=float, default=0.9, help="the least share of the capacity (default 0.9)")
     parser.add_argument("--refusal-ms", type=float, default=10, help="within which 99 %% are refused (default 10)")
     parser.add_argument("--limit", type=int, help="the rate a second of the key in use, which then is the capacity")
+    parser.add_argument("--database-ms", type=float, help="how much longer each round trip to PostgreSQL takes")
     parser.add_argument("--queue", type=int, help="LEDGERD_POSTING_QUEUE")
     parser.add_argument("--workers", type=int, help="LEDGERD_WORKERS (default: the cores that ledgerd has)")
     parser.add_argument("--cores", type=int, default=1, help="for ledgerd and PostgreSQL alone; 0: all share all (default 1)")
@@ -159,10 +162,16 @@ def main() -> int:
         if apart:
             os.sched_setaffinity(0, cores[: options.cores])  # the children's too
         postgres, _ = stack.enter_context(server())
-        target = stack.enter_context(ledgerd(postgres.url, folder / "ledgerd", options.count, **settings))
+        proxy = stack.enter_context(Proxy(postgres.url)) if options.database_ms else None
+        url = proxy.url if proxy else postgres.url
+        target = stack.enter_context(ledgerd(url, folder / "ledgerd", options.count, **settings))
         key = limited_key(target, options.limit) if options.limit else target.environment["KEY"]
         load = Load(folder / "openloop", target, key, set(cores[options.cores :] if apart else cores))
+        if proxy:
+            proxy.latency_s = options.database_ms / 2000  # each way
         capacity, found = measure(load, options)
+        if proxy:
+            proxy.latency_s = 0
     print(f"{'':14} offered/s   done/s  of it  p50 ms   p99 ms  refused/s  p50 ms   p99 ms  failed")
     for name, seen in found.items():
         print(line(name, seen, capacity))

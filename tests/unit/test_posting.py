@@ -41,8 +41,11 @@ def test_a_full_channel_is_told_at_once(lane: Posting, store: ModelStore) -> Non
     with pytest.raises(Overloaded) as caught:
         lane.post(background(), move())
     assert caught.value.retry_after_s == 1
+    with pytest.raises(Overloaded):
+        lane.check_room()
     gate.open()
     assert all(isinstance(caller.done().outcome, Posted) for caller in callers)
+    lane.check_room()
 
 
 def test_what_waited_too_long_is_not_posted(lane: Posting, store: ModelStore) -> None:

@@ -283,6 +283,8 @@ def main(pipe: Connection, options: dict[str, Any]) -> None:
                 word, value = pipe.recv()
                 if word == "open":
                     pipe.send(clients.open())
+                elif word == "events":
+                    pipe.send(clients.figures.events)
                 else:
                     last_ids, end = value
                     end += time.monotonic()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import multiprocessing
+import os
 import shutil
 import tempfile
 import threading
@@ -57,6 +58,7 @@ class Report:
     resumed: int = 0
     endings: dict[str, int] = field(default_factory=dict)
     refused: dict[int, int] = field(default_factory=dict)
+    cpu: dict[str, float] = field(default_factory=dict)
     memory_mib: dict[str, list[float]] = field(default_factory=dict)
 
     @property
@@ -74,6 +76,7 @@ class Report:
             f" {self.resumed_s:.1f}, up to date {self.back_s:.1f}",
             f"resumed {self.resumed} times; ended by {self.endings}",
             f"refused {self.refused}",
+            f"processor of the workers before the stop: {self.cpu}",
             f"memory of the greatest worker, MiB: {self.memory_mib}",
         ]
         return "\n".join(lines)
@@ -130,6 +133,7 @@ class _Run:
         self._again = again
         self._stop = threading.Event()
         self._memory: dict[str, list[float]] = {"before": [], "after": []}
+        self._cpu: dict[str, float] = {}
         self._stopped_at = self._ended_at = self._served_at = 0.0
 
     def run(self) -> Report:
@@ -141,7 +145,7 @@ class _Run:
             for thread in threads:
                 thread.start()
             try:
-                self._load("before", self._server, options.seconds / 2)
+                self._cpu = self._measure(pipes, lambda: self._load("before", self._server, options.seconds / 2))
                 self._stopped_at = time.time()
                 assert self._server.stop() == 0, self._server.log.read_text()
                 self._ended_at = time.time()
@@ -159,6 +163,14 @@ class _Run:
                 self._stop.set()
                 for thread in threads:
                     thread.join()
+
+    def _measure(self, pipes: list[Any], load: Callable[[], None]) -> dict[str, float]:
+        """What the workers use of the processor during `load`: of a core, and for each event that a client took."""
+        workers = self._server.workers()
+        began, cpu_s, events = time.monotonic(), sum(map(_cpu_s, workers)), sum(_ask(pipe, "events") for pipe in pipes)
+        load()
+        cpu_s, events = sum(map(_cpu_s, workers)) - cpu_s, sum(_ask(pipe, "events") for pipe in pipes) - events
+        return {"cores": round(cpu_s / (time.monotonic() - began), 2), "us an event": round(cpu_s * 1e6 / max(events, 1), 2)}
 
     @contextmanager
     def _clients(self) -> Iterator[list[Any]]:
@@ -224,6 +236,7 @@ class _Run:
         report.resumed_s = max(figures.resumed_at for figures, _ in told) - self._stopped_at
         report.all_ms = _spread([late for _, late in delays])
         report.quiet_ms = _spread([late for at, late in delays if not self._stopped_at <= at <= back_at])
+        report.cpu = self._cpu
         report.memory_mib = {part: [round(min(s), 1), round(s[-1], 1)] for part, s in self._memory.items() if s}
         return report
 
@@ -231,6 +244,12 @@ class _Run:
         """When the last event that had waited for the restart was told: those are later than a second."""
         late = [at for at, delay in delays if at > self._stopped_at and at - delay < self._stopped_at + 20 and delay > 1.0]
         return max(late, default=self._stopped_at)
+
+
+def _cpu_s(pid: int) -> float:
+    """Seconds of the processor that it has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _ask(pipe: Any, word: str) -> int:
