@@ -31,6 +31,7 @@ STREAM_BUFFER_BYTES = 128 * 1024  # of the kernel, for each stream; it takes twi
 WATCH_S = 0.05
 SWEEP_EVERY = 10  # rounds of the watch
 LEFT_AFTER_S = 0.1  # a request that has run so long is worth a look whether its client is still there
+LOOKS_PER_S = 2000  # about, over all connections: with thousands of requests under way each is looked at less often
 READ, WRITE = 1, 2  # libev's names for what to wait for
 
 TOO_SLOW = (
@@ -52,7 +53,7 @@ class Phase(Enum):
 class Connection:
     """One client, whose socket it takes over. `receive` and `sendall` let other greenlets run while they wait."""
 
-    __slots__ = ("_hub", "_readable", "began", "deadline", "look_often", "on_leave", "phase", "sock")
+    __slots__ = ("_hub", "_readable", "began", "deadline", "look_at", "look_often", "on_leave", "phase", "sock")
 
     def __init__(self, client: socket.socket) -> None:
         self.sock = _socket.socket(fileno=client.detach())
@@ -61,7 +62,7 @@ class Connection:
         self._readable = self._hub.loop.io(self.sock.fileno(), READ)
         self.on_leave: Callable[[], None] | None = None
         self.began = 0.0
-        self.look_often = True  # whether the client is still there
+        self.look_often, self.look_at = True, 0.0  # whether the client is still there; not before that moment
         self.wait_for_request()
 
     def wait_for_request(self) -> None:
@@ -76,7 +77,7 @@ class Connection:
         """The request is there; how long its answer takes is the business of its own deadline."""
         self.on_leave = None
         self.phase, self.deadline, self.began = Phase.ANSWERING, inf, monotonic()
-        self.look_often = True
+        self.look_often, self.look_at = True, 0.0
 
     def receive(self, most: int) -> bytes:
         """What the client has sent, up to `most` bytes; nothing at its end. Raises OSError for a broken connection."""
@@ -212,17 +213,34 @@ class Connections:
         if self._draining_since == inf:
             self._draining_since = monotonic()
 
+    def look_after_clients(self, now: float, sweep: bool = True) -> int:
+        """Look for those that have left while they are answered, but not at all of very many; returns how many were looked at.
+
+        A `sweep` looks at streams as well.
+        """
+        under_way = [
+            conn for conn in self._all
+            if conn.on_leave is not None and now - conn.began > LEFT_AFTER_S and (sweep or conn.look_often)
+        ]
+        again_at, looked_at = now + len(under_way) / LOOKS_PER_S - WATCH_S / 2, 0
+        for conn in under_way:
+            if now >= conn.look_at:
+                conn.look_at = again_at
+                conn.look_after_client()
+                looked_at += 1
+        return looked_at
+
     def watch(self) -> None:
         """The body of a greenlet: end what takes too long, and notice clients that leave."""
         rounds = 0
         while True:
             gevent.sleep(WATCH_S)
             rounds += 1
-            now = monotonic()
+            now, sweep = monotonic(), rounds % SWEEP_EVERY == 0
+            self.look_after_clients(now, sweep)
+            if not sweep and now < self._draining_since:
+                continue
             for conn in tuple(self._all):
-                sweep = rounds % SWEEP_EVERY == 0
-                if conn.on_leave is not None and now - conn.began > LEFT_AFTER_S and (sweep or conn.look_often):
-                    conn.look_after_client()
                 if sweep and now >= conn.deadline:
                     conn.expire()
                 elif conn.phase is Phase.IDLE and now >= self._draining_since:
