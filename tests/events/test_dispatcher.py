@@ -299,6 +299,30 @@ def test_a_target_that_is_not_there_costs_a_few_rows(api: ApiClient, config: Con
         assert shown["dead"] == 0
 
 
+def test_one_event_that_fails_at_a_busy_account_costs_a_bounded_number_of_rows(
+    api: ApiClient, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All else is stuck behind it. At so many the log is read no further; when it is taken, everything arrives, in order."""
+    monkeypatch.setattr("service.events.dispatcher.MOST_OUTSTANDING", 30)
+    hub, *others = accounts(api, 4)
+    let = False
+    patient = replace(config, webhook_attempts=1000)
+    with hooked() as hooks, dispatching(patient) as dispatcher:
+        webhook = make(api, hooks.url())
+        hooks.decide = lambda event: 422 if amount_of(event) == 13 and not let else 200
+        numbers = [move(api, hub, others[0], 13)]
+        wait_until(lambda: bool(hooks.receipts), 10)
+        numbers += [move(api, hub, other) for _ in range(25) for other in others]
+        wait_until(lambda: state(api, webhook)["waiting"] == 30, 20)
+        turns = dispatcher.turns
+        wait_until(lambda: dispatcher.turns > turns + 20, 20)
+        assert (state(api, webhook)["waiting"], hooks.accepted()) == (30, [])
+        let = True
+        arrived(hooks, numbers, 60)
+        assert hooks.accepted() == numbers
+        wait_until(lambda: state(api, webhook)["waiting"] == 0, 10)
+
+
 def test_two_dispatchers_share_and_take_over(api: ApiClient, config: Config) -> None:
     """A webhook is one's alone; when that ends in order, the other goes on at once."""
     one, two = accounts(api, 2)
