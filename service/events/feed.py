@@ -20,10 +20,12 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 
-from service.concurrency.channel import Channel, ChannelClosed
-from service.concurrency.context import Context, with_timeout
-from service.concurrency.primitives import Lock, Parking, give_way, monotonic
+from service.concurrency.channel import Channel, ChannelClosed, WouldBlock
+from service.concurrency.context import Context, background, with_timeout
+from service.concurrency.primitives import Lock, give_way, monotonic
+from service.concurrency.select import Receive, select
 from service.concurrency.semaphore import Semaphore
 from service.errors import LedgerdError, Overloaded, Unavailable
 from service.events.batch import Batch
@@ -38,6 +40,7 @@ REST_S = 50e-6  # longer for each listener that was told: sending to it costs ab
 PAUSE_S = 0.5  # after the log could not be read
 LONGEST_LOOK_S = 5.0
 PAGE = 200  # events, of a read and of a batch
+PAGES_AT_ONCE = 10  # of a ledger in one look
 KEPT = 8192  # events, of all ledgers together
 MOST_KEPT = 2048  # of one
 TOLD_AT_ONCE = 64  # listeners; then others get the processor
@@ -101,7 +104,7 @@ class Feed:
         self._told: dict[int, _Told] = {}
         self._settled = 0
         self._next_look = _Look()
-        self._somebody = Parking()
+        self._asked: Channel[None] = Channel(1)  # somebody is about to listen
         self._draining = False
         self._complained = False
         self._looked_at = monotonic()
@@ -125,8 +128,9 @@ class Feed:
             raise Overloaded("As many clients as this process tells of events at once are connected.", retry_after_s=5)
         with self._lock:
             self._waiting += 1
-            look, somebody = self._next_look, self._somebody
-        somebody.wake()
+            look = self._next_look
+        with suppress(WouldBlock):  # it was told already
+            self._asked.send_nowait(None)
         try:
             look.wait(ctx)  # it begins after this call: what was settled before is not told as new
             with self._lock:
@@ -196,16 +200,23 @@ class Feed:
 
     @property
     def lag_s(self) -> float:
-        """How long ago all who listen had been told of everything; 0 while nobody does."""
+        """How long ago all who listen to the feed had been told of everything; 0 while nobody does."""
         return monotonic() - self._looked_at if self._open else 0.0
 
     def run(self, ctx: Context) -> None:
         """As a background task: look again and again while somebody listens."""
-        while ctx.error() is None:
-            self._wait_for_somebody(ctx)
+        stop, asked, pause_s = ctx.done, Receive(self._asked), 0.0
+        while True:
+            if self._open or self._waiting:
+                done = select(background(), stop, timeout_s=pause_s)
+            else:
+                done = select(background(), stop, asked)
+                self._looked_at = monotonic()
+            if done.case == stop:
+                return
             self._woken = 0
             could_read = self.look(ctx)
-            ctx.park(Parking(), LOOK_EVERY_S + self._woken * REST_S if could_read else PAUSE_S)
+            pause_s = LOOK_EVERY_S + self._woken * REST_S if could_read else PAUSE_S
 
     def look(self, ctx: Context) -> bool:
         """Read what is new, and tell those who listen; False where the log cannot be read. Raises the error of `ctx`."""
@@ -225,15 +236,6 @@ class Feed:
         self._complained = error is not None
         return error is None
 
-    def _wait_for_somebody(self, ctx: Context) -> None:
-        while ctx.error() is None:
-            with self._lock:
-                if self._open or self._waiting:
-                    return
-                self._somebody = somebody = Parking()
-            ctx.park(somebody)
-            self._looked_at = monotonic()
-
     def _look(self, ctx: Context) -> None:
         settled = self._store.advance(ctx)
         with self._lock:
@@ -251,13 +253,15 @@ class Feed:
                 self._tell_of(ctx, ledger_id, told, settled)
             else:
                 self._move(ledger_id, told, settled, [])
-        self._looked_at = monotonic()
+        if all(told.position >= settled for told in behind.values()):
+            self._looked_at = monotonic()
 
     def _tell_of(self, ctx: Context, ledger_id: int, told: _Told, settled: int) -> None:
-        """Everything of one ledger up to `settled`."""
-        while told.position < settled:
+        """What there is of one ledger up to `settled`, but so much at a time that other ledgers have their turn."""
+        for _ in range(PAGES_AT_ONCE):
             events = self._store.read(ctx, ledger_id, after=told.position, until=settled, limit=PAGE)
-            if not self._move(ledger_id, told, events[-1].id if len(events) == PAGE else settled, events):
+            position = events[-1].id if len(events) == PAGE else settled
+            if not self._move(ledger_id, told, position, events) or position == settled:
                 return
 
     def _move(self, ledger_id: int, told: _Told, position: int, events: Sequence[Event]) -> bool:

@@ -12,7 +12,7 @@ from service.concurrency.spawn import Tasks
 from service.errors import ClientClosedRequest, DeadlineExceeded, Overloaded, Unavailable
 from service.events import feed as feed_module
 from service.events.event import Event, Filter
-from service.events.feed import KEPT, MOST_KEPT, PAGE, Feed
+from service.events.feed import KEPT, MOST_KEPT, PAGE, PAGES_AT_ONCE, Feed
 from service.events.subscription import WAITING, Ended, Ending, Subscription
 from tests.core.calls import Call
 from tests.event_log import MemoryLog
@@ -86,6 +86,21 @@ def test_the_past_joins_the_present(feed: Feed, log: MemoryLog, number: int) -> 
         feed.look(CTX)
         found += told(listener)
     assert found == ids(log.of())
+
+
+def test_a_flood_in_one_ledger_leaves_others_their_turn(feed: Feed, log: MemoryLog) -> None:
+    """A look tells a part of it, and ends; the next ones tell the rest."""
+    flooded, other = listen(feed, ledger_id=1), listen(feed, ledger_id=2)
+    assert told(flooded) == told(other) == []
+    for _ in range(PAGE * PAGES_AT_ONCE + 1):
+        log.add(1)
+    (last,) = [log.add(2).id]
+    feed.look(CTX)
+    assert told(other) == [last]
+    found = told(flooded)
+    assert len(found) == PAGE * PAGES_AT_ONCE
+    feed.look(CTX)
+    assert found + told(flooded) == ids(log.of(1))
 
 
 def test_what_commits_late_is_waited_for(feed: Feed, log: MemoryLog) -> None:

@@ -7,6 +7,7 @@ import json
 import multiprocessing
 import os
 import shutil
+import sys
 import tempfile
 import threading
 import time
@@ -140,22 +141,27 @@ class _Run:
         """All of it."""
         options = self._options
         with self._clients() as pipes:
+            _say("the clients connect")
             wait_until(lambda: sum(_ask(pipe, "open") for pipe in pipes) == options.clients, 120, every_s=0.5)
+            _say("all are there: load")
             threads = [threading.Thread(target=self._post, args=(n,)) for n in range(POSTERS)]
             for thread in threads:
                 thread.start()
             try:
                 self._cpu = self._measure(pipes, lambda: self._load("before", self._server, options.seconds / 2))
+                _say("stop")
                 self._stopped_at = time.time()
                 assert self._server.stop() == 0, self._server.log.read_text()
                 self._ended_at = time.time()
                 with self._again() as second:
                     second.wait_ready()
                     self._served_at = time.time()
+                    _say("served again: load")
                     self._load("after", second, options.seconds / 2)
                     self._stop.set()
                     for thread in threads:
                         thread.join()
+                    _say("the end: all read what they have not read")
                     log = self._world.log()
                     last_ids = {0: log[-1][0]} | {account_id: event_id for event_id, account_id in log if account_id}
                     return self._report(log, [_end(pipe, last_ids) for pipe in pipes])
@@ -244,6 +250,10 @@ class _Run:
         """When the last event that had waited for the restart was told: those are later than a second."""
         late = [at for at, delay in delays if at > self._stopped_at and at - delay < self._stopped_at + 20 and delay > 1.0]
         return max(late, default=self._stopped_at)
+
+
+def _say(what: str) -> None:
+    print(time.strftime("%H:%M:%S"), what, file=sys.stderr, flush=True)
 
 
 def _cpu_s(pid: int) -> float:
