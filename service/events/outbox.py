@@ -89,9 +89,16 @@ class Outbox:
         return len(self._entries)
 
     def room(self, most_fresh: int | None = None) -> int:
-        """How many more events may be read. After a takeover what lies before known rows is read whatever their number."""
-        most = self.most + len(self._entries) if self._ahead else self.most
-        return max(min((most_fresh or self.most_fresh) - self.fresh, most - len(self._entries)), 0)
+        """How many more events may be read; 0 also where they are too few for a page to be worth it.
+
+        After a takeover, what lies before known rows is read whatever their number.
+        """
+        limit = min(most_fresh or self.most_fresh, self.most)
+        free = limit - self.fresh
+        if self._ahead:
+            return max(free, 0)
+        free = min(free, self.most - len(self._entries))
+        return free if free > 0 and (not self._entries or free >= limit // 2) else 0
 
     def add(self, event: Event, now: float = 0.0) -> None:
         """The next event of the log that is wanted, read `now`. Unless it is known already."""

@@ -42,6 +42,10 @@ def _accounts(routes: Routes) -> Table:
             routes["GET", every], ledger.ListAccountsRequest, ledger.ListAccountsResponse, rows="accounts"
         ),
         "UpdateAccount": Method(routes["PATCH", one], ledger.UpdateAccountRequest, ledger.Account),
+        "GetBalance": Method(routes["GET", f"{one}/balance"], ledger.GetBalanceRequest, ledger.Balance),
+        "ListEntries": Method(
+            routes["GET", f"{one}/entries"], ledger.ListEntriesRequest, ledger.ListEntriesResponse, rows="entries"
+        ),
     }
 
 
@@ -49,6 +53,9 @@ def _transfers(routes: Routes) -> Table:
     every = "/api/transfers"
     return {
         "CreateTransfer": Method(routes["POST", every], ledger.CreateTransferRequest, ledger.Transfer),
+        "CreateLinkedTransfers": Method(
+            routes["POST", f"{every}/linked"], ledger.CreateLinkedTransfersRequest, ledger.CreateLinkedTransfersResponse
+        ),
         "GetTransfer": Method(routes["GET", f"{every}/<transfer_id>"], ledger.GetTransferRequest, ledger.Transfer),
         "ListTransfers": Method(
             routes["GET", every], ledger.ListTransfersRequest, ledger.ListTransfersResponse, rows="transfers"

@@ -10,8 +10,9 @@ A message's fields are named as the JSON's members. The differences, all of them
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from itertools import islice
 from math import isfinite
 from typing import Any
 
@@ -22,6 +23,7 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 
 from service.errors import FieldError, InvalidInput, MalformedRequest
 
+MOST_UNKNOWN = 20  # fields that are told
 _WITHOUT = "without_"
 _WORD_OF = "unspecified"
 
@@ -33,10 +35,21 @@ def parse(kind: type[Message], data: bytes) -> Message:
         message.ParseFromString(data)
     except DecodeError as exc:
         raise MalformedRequest("The message cannot be read: it is cut off, or a text in it is not UTF-8.") from exc
-    if unknown := [f"#{field.field_number}" for field in UnknownFieldSet(message)]:  # type: ignore[attr-defined]
-        problems = tuple(FieldError(name, "there is no such field here") for name in sorted(set(unknown))[:20])
+    if unknown := sorted(set(islice(_unknown(message, ""), MOST_UNKNOWN))):
+        problems = tuple(FieldError(name, "there is no such field here") for name in unknown)
         raise InvalidInput("The message has fields that this server does not know.", fields=problems)
     return message
+
+
+def _unknown(message: Message, within: str) -> Iterator[str]:
+    """The fields that there are not, in messages in the message too: `#5`, `transfers[0].#5`."""
+    for unknown in UnknownFieldSet(message):  # type: ignore[attr-defined]
+        yield f"{within}#{unknown.field_number}"
+    for field, value in message.ListFields():
+        if field.message_type is not None and field.message_type.file.package == message.DESCRIPTOR.file.package:
+            for number, inner in enumerate(value if field.is_repeated else (value,)):
+                place = f"[{number}]" if field.is_repeated else ""
+                yield from _unknown(inner, f"{within}{field.name}{place}.")
 
 
 def to_values(message: Message) -> dict[str, Any]:
@@ -65,6 +78,8 @@ def _value(field: Any, value: Any) -> Any:
     except (ValueError, OverflowError):
         message = "there is no such time" if isinstance(value, Timestamp) else "NaN and infinity are no JSON numbers"
         raise InvalidInput(f"{field.name}: {message}.", fields=(FieldError(field.name, message),)) from None
+    if field.message_type is not None:
+        return to_values(value)
     return value if field.enum_type is None else _word(field.enum_type, value)
 
 

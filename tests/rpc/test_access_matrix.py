@@ -83,8 +83,12 @@ def test_it_shows_nothing_of_another_ledger(world: tuple[int, str], path: str) -
             field: next((number for kind, number in things.items() if kind in name), held.id)
             for field in NAMED & set(request(service, name).DESCRIPTOR.fields_by_name)
         }
+        if name in ("GetBalance", "ListEntries"):
+            fields = {"account_id": accounts[0].id}
         if name == "CreateTransfer":
             fields = {**pair, "amount": 1}
+        if name == "CreateLinkedTransfers":
+            fields = {"transfers": [{**pair, "amount": 1}, {**pair, "amount": 2}]}
         if name == "CreateAccount":
             fields = {"asset": "USD/2", "user_id": user.id}
         if name == "UpdateUser":

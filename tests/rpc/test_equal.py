@@ -55,7 +55,7 @@ def test_http_and_grpc_come_to_the_same(api: ApiClient, other: RpcClient) -> Non
             assert plain(outcome.message) == plain(as_message(outcome.message, shown)), where
             if shown.get("kind") == "hold":
                 ids["HOLD"] = shown["id"] or ids["HOLD"]
-            if "available" in shown:
+            if "min_balance" in shown:
                 ids["LAST"] = shown["id"]
             if shown.get("kind") == "transfer":
                 ids["FIRST"] = ids["FIRST"] or shown["id"]
@@ -90,8 +90,8 @@ def named(fields: dict[str, Any], ids: dict[str, int]) -> dict[str, Any]:
 def as_message(like: Any, shown: dict[str, Any]) -> Any:
     """What HTTP has shown, as a message of the kind of `like`."""
     if "data" in shown:
-        rows = next(name for name in like.DESCRIPTOR.fields_by_name if name != "next_cursor")
-        shown = {rows: shown["data"], "next_cursor": shown["next_cursor"]}
+        rows = next(name for name in like.DESCRIPTOR.fields_by_name if not name.endswith("_cursor"))
+        shown = {rows: shown.pop("data"), **shown}
     assert set(shown) <= set(like.DESCRIPTOR.fields_by_name), "HTTP has members that the message has no field for"
     return fill(type(like)(), shown)
 
@@ -107,5 +107,5 @@ def plain(message: Any) -> Any:
         if field.is_repeated:
             found[field.name] = [plain(each) for each in value]
         else:
-            found[field.name] = "a cursor" if field.name == "next_cursor" else plain(value) if field.message_type else value
+            found[field.name] = "a cursor" if field.name.endswith("_cursor") else plain(value) if field.message_type else value
     return found

@@ -49,6 +49,15 @@ def test_what_is_set_is_told_and_nothing_else() -> None:
     assert to_values(ledger_pb2.CreateAccountRequest(without_min_balance=False)) == {}
 
 
+def test_unknown_fields_are_found_in_messages_too() -> None:
+    """Each with its place."""
+    inner = ledger_pb2.LinkedTransfer(amount=1).SerializeToString() + b"\xf8\x07\x01"  # field 127
+    data = b"".join(b"\x0a" + bytes([len(part)]) + part for part in (b"", inner))
+    with pytest.raises(InvalidInput) as raised:
+        parse(ledger_pb2.CreateLinkedTransfersRequest, data)
+    assert [problem.field for problem in raised.value.fields] == ["transfers[1].#127"]
+
+
 def test_words_are_enums() -> None:
     """Of one that this server does not know, the number is told, which no schema takes."""
     assert to_values(ledger_pb2.UpdateAccountRequest(status=2)) == {"status": "frozen"}

@@ -37,6 +37,18 @@ class TransferStatus(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     TRANSFER_STATUS_RELEASED: _ClassVar[TransferStatus]
     TRANSFER_STATUS_EXPIRED: _ClassVar[TransferStatus]
     TRANSFER_STATUS_REVERSED: _ClassVar[TransferStatus]
+
+class EntryOrder(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ENTRY_ORDER_UNSPECIFIED: _ClassVar[EntryOrder]
+    ENTRY_ORDER_ASC: _ClassVar[EntryOrder]
+    ENTRY_ORDER_DESC: _ClassVar[EntryOrder]
+
+class EntryDirection(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ENTRY_DIRECTION_UNSPECIFIED: _ClassVar[EntryDirection]
+    ENTRY_DIRECTION_DEBIT: _ClassVar[EntryDirection]
+    ENTRY_DIRECTION_CREDIT: _ClassVar[EntryDirection]
 ACCOUNT_STATUS_UNSPECIFIED: AccountStatus
 ACCOUNT_STATUS_OPEN: AccountStatus
 ACCOUNT_STATUS_FROZEN: AccountStatus
@@ -55,6 +67,12 @@ TRANSFER_STATUS_CAPTURED: TransferStatus
 TRANSFER_STATUS_RELEASED: TransferStatus
 TRANSFER_STATUS_EXPIRED: TransferStatus
 TRANSFER_STATUS_REVERSED: TransferStatus
+ENTRY_ORDER_UNSPECIFIED: EntryOrder
+ENTRY_ORDER_ASC: EntryOrder
+ENTRY_ORDER_DESC: EntryOrder
+ENTRY_DIRECTION_UNSPECIFIED: EntryDirection
+ENTRY_DIRECTION_DEBIT: EntryDirection
+ENTRY_DIRECTION_CREDIT: EntryDirection
 
 class Account(_message.Message):
     __slots__ = ("id", "user_id", "asset", "balance", "held", "available", "min_balance", "max_balance", "status", "version", "metadata", "created_at", "updated_at")
@@ -327,3 +345,123 @@ class AccountSettings(_message.Message):
     max_balance: int
     metadata: _struct_pb2.Struct
     def __init__(self, id: _Optional[int] = ..., user_id: _Optional[int] = ..., asset: _Optional[str] = ..., status: _Optional[_Union[AccountStatus, str]] = ..., min_balance: _Optional[int] = ..., max_balance: _Optional[int] = ..., metadata: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
+
+class GetBalanceRequest(_message.Message):
+    __slots__ = ("account_id", "at")
+    ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    AT_FIELD_NUMBER: _ClassVar[int]
+    account_id: int
+    at: _timestamp_pb2.Timestamp
+    def __init__(self, account_id: _Optional[int] = ..., at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class Balance(_message.Message):
+    __slots__ = ("account_id", "asset", "balance", "held", "available", "version", "updated_at", "at")
+    ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    ASSET_FIELD_NUMBER: _ClassVar[int]
+    BALANCE_FIELD_NUMBER: _ClassVar[int]
+    HELD_FIELD_NUMBER: _ClassVar[int]
+    AVAILABLE_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    UPDATED_AT_FIELD_NUMBER: _ClassVar[int]
+    AT_FIELD_NUMBER: _ClassVar[int]
+    account_id: int
+    asset: str
+    balance: int
+    held: int
+    available: int
+    version: int
+    updated_at: _timestamp_pb2.Timestamp
+    at: _timestamp_pb2.Timestamp
+    def __init__(self, account_id: _Optional[int] = ..., asset: _Optional[str] = ..., balance: _Optional[int] = ..., held: _Optional[int] = ..., available: _Optional[int] = ..., version: _Optional[int] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class ListEntriesRequest(_message.Message):
+    __slots__ = ("account_id", "limit", "cursor", "since", "until", "direction", "order")
+    ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    CURSOR_FIELD_NUMBER: _ClassVar[int]
+    SINCE_FIELD_NUMBER: _ClassVar[int]
+    UNTIL_FIELD_NUMBER: _ClassVar[int]
+    DIRECTION_FIELD_NUMBER: _ClassVar[int]
+    ORDER_FIELD_NUMBER: _ClassVar[int]
+    account_id: int
+    limit: int
+    cursor: str
+    since: _timestamp_pb2.Timestamp
+    until: _timestamp_pb2.Timestamp
+    direction: EntryDirection
+    order: EntryOrder
+    def __init__(self, account_id: _Optional[int] = ..., limit: _Optional[int] = ..., cursor: _Optional[str] = ..., since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., until: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., direction: _Optional[_Union[EntryDirection, str]] = ..., order: _Optional[_Union[EntryOrder, str]] = ...) -> None: ...
+
+class Entry(_message.Message):
+    __slots__ = ("version", "transfer_id", "kind", "direction", "amount", "balance", "held", "other_account_id", "asset", "reference", "metadata", "created_at")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    TRANSFER_ID_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    DIRECTION_FIELD_NUMBER: _ClassVar[int]
+    AMOUNT_FIELD_NUMBER: _ClassVar[int]
+    BALANCE_FIELD_NUMBER: _ClassVar[int]
+    HELD_FIELD_NUMBER: _ClassVar[int]
+    OTHER_ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    ASSET_FIELD_NUMBER: _ClassVar[int]
+    REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
+    CREATED_AT_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    transfer_id: int
+    kind: TransferKind
+    direction: EntryDirection
+    amount: int
+    balance: int
+    held: int
+    other_account_id: int
+    asset: str
+    reference: str
+    metadata: _struct_pb2.Struct
+    created_at: _timestamp_pb2.Timestamp
+    def __init__(self, version: _Optional[int] = ..., transfer_id: _Optional[int] = ..., kind: _Optional[_Union[TransferKind, str]] = ..., direction: _Optional[_Union[EntryDirection, str]] = ..., amount: _Optional[int] = ..., balance: _Optional[int] = ..., held: _Optional[int] = ..., other_account_id: _Optional[int] = ..., asset: _Optional[str] = ..., reference: _Optional[str] = ..., metadata: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class ListEntriesResponse(_message.Message):
+    __slots__ = ("entries", "next_cursor", "previous_cursor")
+    ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    NEXT_CURSOR_FIELD_NUMBER: _ClassVar[int]
+    PREVIOUS_CURSOR_FIELD_NUMBER: _ClassVar[int]
+    entries: _containers.RepeatedCompositeFieldContainer[Entry]
+    next_cursor: str
+    previous_cursor: str
+    def __init__(self, entries: _Optional[_Iterable[_Union[Entry, _Mapping]]] = ..., next_cursor: _Optional[str] = ..., previous_cursor: _Optional[str] = ...) -> None: ...
+
+class LinkedTransfer(_message.Message):
+    __slots__ = ("from_account_id", "to_account_id", "amount", "asset", "reference", "metadata", "if_from_version", "hold", "expires_in_s")
+    FROM_ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    TO_ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    AMOUNT_FIELD_NUMBER: _ClassVar[int]
+    ASSET_FIELD_NUMBER: _ClassVar[int]
+    REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
+    IF_FROM_VERSION_FIELD_NUMBER: _ClassVar[int]
+    HOLD_FIELD_NUMBER: _ClassVar[int]
+    EXPIRES_IN_S_FIELD_NUMBER: _ClassVar[int]
+    from_account_id: int
+    to_account_id: int
+    amount: int
+    asset: str
+    reference: str
+    metadata: _struct_pb2.Struct
+    if_from_version: int
+    hold: bool
+    expires_in_s: int
+    def __init__(self, from_account_id: _Optional[int] = ..., to_account_id: _Optional[int] = ..., amount: _Optional[int] = ..., asset: _Optional[str] = ..., reference: _Optional[str] = ..., metadata: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., if_from_version: _Optional[int] = ..., hold: _Optional[bool] = ..., expires_in_s: _Optional[int] = ...) -> None: ...
+
+class CreateLinkedTransfersRequest(_message.Message):
+    __slots__ = ("transfers", "dry_run")
+    TRANSFERS_FIELD_NUMBER: _ClassVar[int]
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    transfers: _containers.RepeatedCompositeFieldContainer[LinkedTransfer]
+    dry_run: bool
+    def __init__(self, transfers: _Optional[_Iterable[_Union[LinkedTransfer, _Mapping]]] = ..., dry_run: _Optional[bool] = ...) -> None: ...
+
+class CreateLinkedTransfersResponse(_message.Message):
+    __slots__ = ("transfers",)
+    TRANSFERS_FIELD_NUMBER: _ClassVar[int]
+    transfers: _containers.RepeatedCompositeFieldContainer[Transfer]
+    def __init__(self, transfers: _Optional[_Iterable[_Union[Transfer, _Mapping]]] = ...) -> None: ...

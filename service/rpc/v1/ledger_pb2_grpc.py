@@ -59,10 +59,25 @@ class LedgerServiceStub:
                 request_serializer=ledgerd_dot_v1_dot_ledger__pb2.UpdateAccountRequest.SerializeToString,
                 response_deserializer=ledgerd_dot_v1_dot_ledger__pb2.Account.FromString,
                 _registered_method=True)
+        self.GetBalance = channel.unary_unary(
+                '/ledgerd.v1.LedgerService/GetBalance',
+                request_serializer=ledgerd_dot_v1_dot_ledger__pb2.GetBalanceRequest.SerializeToString,
+                response_deserializer=ledgerd_dot_v1_dot_ledger__pb2.Balance.FromString,
+                _registered_method=True)
+        self.ListEntries = channel.unary_unary(
+                '/ledgerd.v1.LedgerService/ListEntries',
+                request_serializer=ledgerd_dot_v1_dot_ledger__pb2.ListEntriesRequest.SerializeToString,
+                response_deserializer=ledgerd_dot_v1_dot_ledger__pb2.ListEntriesResponse.FromString,
+                _registered_method=True)
         self.CreateTransfer = channel.unary_unary(
                 '/ledgerd.v1.LedgerService/CreateTransfer',
                 request_serializer=ledgerd_dot_v1_dot_ledger__pb2.CreateTransferRequest.SerializeToString,
                 response_deserializer=ledgerd_dot_v1_dot_ledger__pb2.Transfer.FromString,
+                _registered_method=True)
+        self.CreateLinkedTransfers = channel.unary_unary(
+                '/ledgerd.v1.LedgerService/CreateLinkedTransfers',
+                request_serializer=ledgerd_dot_v1_dot_ledger__pb2.CreateLinkedTransfersRequest.SerializeToString,
+                response_deserializer=ledgerd_dot_v1_dot_ledger__pb2.CreateLinkedTransfersResponse.FromString,
                 _registered_method=True)
         self.GetTransfer = channel.unary_unary(
                 '/ledgerd.v1.LedgerService/GetTransfer',
@@ -132,8 +147,29 @@ class LedgerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetBalance(self, request, context):
+        """What an account holds, now or at a time in the past. Scope accounts:read.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListEntries(self, request, context):
+        """An account's statement: a line for each transfer, with the balance after it. Scope accounts:read.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CreateTransfer(self, request, context):
         """Post a transfer, or with `hold` set its amount aside. Scope transfers:write, as of all that post.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateLinkedTransfers(self, request, context):
+        """Post several transfers or holds, all or none.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -206,10 +242,25 @@ def add_LedgerServiceServicer_to_server(servicer, server):
                     request_deserializer=ledgerd_dot_v1_dot_ledger__pb2.UpdateAccountRequest.FromString,
                     response_serializer=ledgerd_dot_v1_dot_ledger__pb2.Account.SerializeToString,
             ),
+            'GetBalance': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetBalance,
+                    request_deserializer=ledgerd_dot_v1_dot_ledger__pb2.GetBalanceRequest.FromString,
+                    response_serializer=ledgerd_dot_v1_dot_ledger__pb2.Balance.SerializeToString,
+            ),
+            'ListEntries': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListEntries,
+                    request_deserializer=ledgerd_dot_v1_dot_ledger__pb2.ListEntriesRequest.FromString,
+                    response_serializer=ledgerd_dot_v1_dot_ledger__pb2.ListEntriesResponse.SerializeToString,
+            ),
             'CreateTransfer': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateTransfer,
                     request_deserializer=ledgerd_dot_v1_dot_ledger__pb2.CreateTransferRequest.FromString,
                     response_serializer=ledgerd_dot_v1_dot_ledger__pb2.Transfer.SerializeToString,
+            ),
+            'CreateLinkedTransfers': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateLinkedTransfers,
+                    request_deserializer=ledgerd_dot_v1_dot_ledger__pb2.CreateLinkedTransfersRequest.FromString,
+                    response_serializer=ledgerd_dot_v1_dot_ledger__pb2.CreateLinkedTransfersResponse.SerializeToString,
             ),
             'GetTransfer': grpc.unary_unary_rpc_method_handler(
                     servicer.GetTransfer,
@@ -366,6 +417,60 @@ class LedgerService:
             _registered_method=True)
 
     @staticmethod
+    def GetBalance(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ledgerd.v1.LedgerService/GetBalance',
+            ledgerd_dot_v1_dot_ledger__pb2.GetBalanceRequest.SerializeToString,
+            ledgerd_dot_v1_dot_ledger__pb2.Balance.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListEntries(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ledgerd.v1.LedgerService/ListEntries',
+            ledgerd_dot_v1_dot_ledger__pb2.ListEntriesRequest.SerializeToString,
+            ledgerd_dot_v1_dot_ledger__pb2.ListEntriesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def CreateTransfer(request,
             target,
             options=(),
@@ -382,6 +487,33 @@ class LedgerService:
             '/ledgerd.v1.LedgerService/CreateTransfer',
             ledgerd_dot_v1_dot_ledger__pb2.CreateTransferRequest.SerializeToString,
             ledgerd_dot_v1_dot_ledger__pb2.Transfer.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateLinkedTransfers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ledgerd.v1.LedgerService/CreateLinkedTransfers',
+            ledgerd_dot_v1_dot_ledger__pb2.CreateLinkedTransfersRequest.SerializeToString,
+            ledgerd_dot_v1_dot_ledger__pb2.CreateLinkedTransfersResponse.FromString,
             options,
             channel_credentials,
             insecure,
