@@ -15,7 +15,7 @@ from service.api.representation import show_event
 from service.api.routes import Header, Media, Parameter, Route
 from service.errors import ClientClosedRequest
 from service.events.batch import show_all
-from service.events.event import Event
+from service.events.event import EVENT_TYPES, Event
 from service.events.subscription import Ended, Ending
 from service.middleware.deadline import end_with_client
 
@@ -25,6 +25,15 @@ _FOLLOW = Parameter(
     "follow", "`false`: end with what there is now; otherwise the answer has no end",
     {"type": "string", "enum": ["true", "false"]},
 )
+_MESSAGE = {  # of the stream; before version 3.2 of OpenAPI it is a stream's `schema`
+    "type": "object",
+    "properties": {
+        "id": {"type": "string", "pattern": "^[1-9][0-9]*$"},
+        "event": {"type": "string", "enum": [*EVENT_TYPES, "draining", "dropped"]},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+        "retry": {"type": "integer"},
+    },
+}
 NAMES = {Ending.DRAINING: b"draining", **dict.fromkeys((Ending.SLOW, Ending.KEY, Ending.RESET), b"dropped")}
 
 
@@ -40,7 +49,7 @@ class EventHandlers:
         yield Route(
             method="GET", path="/api/events", handler=self.stream, scope=SCOPE,
             summary="What happens in the ledger, from any event on and for as long as the client listens",
-            query=(*LISTENED, _FOLLOW), headers=(RESUMED,), answers={200: Media(("text/event-stream",))},
+            query=(*LISTENED, _FOLLOW), headers=(RESUMED,), answers={200: Media(("text/event-stream",), _MESSAGE)},
             answer_headers={
                 "Cache-Control": Header("a stream is not to be kept"),
                 "X-Accel-Buffering": Header("`no`: nginx is to pass on each event at once"),
