@@ -93,7 +93,7 @@ def _accept(environ: WSGIEnvironment) -> str:
     if environ.get("CONTENT_LENGTH") not in (None, "", "0") or "HTTP_TRANSFER_ENCODING" in environ:
         _refuse("body", "a handshake has none")
     if environ.get("SERVER_PROTOCOL") != "HTTP/1.1" or TAKE_OVER not in environ:
-        _refuse("Upgrade", "expected HTTP/1.1")
+        _refuse("Upgrade", "a connection is upgraded from HTTP/1.1 alone, and by ledgerd's own worker alone")
     return generate_accept_token(key.encode()).decode()
 
 

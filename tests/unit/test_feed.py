@@ -103,6 +103,24 @@ def test_a_flood_in_one_ledger_leaves_others_their_turn(feed: Feed, log: MemoryL
     assert found + told(flooded) == ids(log.of(1))
 
 
+@pytest.mark.parametrize("page", [1, 3, 4])
+def test_one_may_join_at_every_place(feed: Feed, log: MemoryLog, monkeypatch: pytest.MonkeyPatch, page: int) -> None:
+    """Before what is still kept, at its edge and within it, while another listens all the time."""
+    monkeypatch.setattr(feed_module, "PAGE", page)
+    monkeypatch.setattr(feed_module, "MOST_KEPT", 7)
+    first = listen(feed)
+    assert told(first) == []
+    everything = []
+    for _ in range(20):
+        everything.append(log.add().id)
+        feed.look(CTX)
+    assert told(first) == everything
+    for place, event_id in enumerate((0, *everything)):
+        listener = listen(feed, after=event_id)
+        assert told(listener) == everything[place:]
+        listener.close()
+
+
 def test_what_commits_late_is_waited_for(feed: Feed, log: MemoryLog) -> None:
     """A later id is not told before an earlier one that may still come."""
     listener = listen(feed)

@@ -43,7 +43,7 @@ class Figures:
     events: int = 0
     duplicates: int = 0
     resumed: int = 0
-    resumed_at: float = 0.0  # the last time that one came back
+    resumed_at: float = 0.0  # the last time that one came back that reads
     refused: Counter[int] = field(default_factory=Counter)
 
 
@@ -198,7 +198,8 @@ class Clients:
         client.is_open, client.buffer = True, rest
         if client.last_id != client.start or client.count:
             self.figures.resumed += 1
-            self.figures.resumed_at = time.time()
+            if not client.stalled:
+                self.figures.resumed_at = time.time()
         if not client.reads:
             self._epoll.modify(client.fd, select.EPOLLRDHUP)
         return True

@@ -25,6 +25,7 @@ from tests.serving import Serve, wait_until
 
 PROCESSES = 2  # of clients
 POSTERS = 4
+CATCH_UP_S = 3.0  # for the last client that is back
 PATIENCE_S = 90.0  # for all to come to the end of the log
 
 
@@ -55,7 +56,6 @@ class Report:
     stopped_s: float = 0.0
     served_s: float = 0.0
     resumed_s: float = 0.0
-    back_s: float = 0.0
     resumed: int = 0
     endings: dict[str, int] = field(default_factory=dict)
     refused: dict[int, int] = field(default_factory=dict)
@@ -73,8 +73,8 @@ class Report:
             f"gaps {self.gaps}, duplicates {self.duplicates}, clients that did not come to the end {self.unfinished}",
             f"delay in the quiet part, ms: {self.quiet_ms}",
             f"delay in all, ms: {self.all_ms}",
-            f"seconds after the stop: ended {self.stopped_s:.1f}, served again {self.served_s:.1f}, last client back"
-            f" {self.resumed_s:.1f}, up to date {self.back_s:.1f}",
+            f"seconds after the stop: ended {self.stopped_s:.1f}, served again {self.served_s:.1f}, all back"
+            f" {self.resumed_s:.1f}",
             f"resumed {self.resumed} times; ended by {self.endings}",
             f"refused {self.refused}",
             f"processor of the workers before the stop: {self.cpu}",
@@ -223,7 +223,7 @@ class _Run:
             self._stop.wait(min(1.0, max(end - time.monotonic(), 0.0)))
 
     def _report(self, log: list[tuple[int, int]], told: Sequence[tuple[Figures, list[Any]]]) -> Report:
-        report, delays, back_at = Report(events=len(log)), [], self._stopped_at
+        report, delays = Report(events=len(log)), []
         endings: Counter[str] = Counter()
         for figures, clients in told:
             report.deliveries += figures.events
@@ -236,20 +236,15 @@ class _Run:
                 ids = [event_id for event_id, of in log if event_id > start and account_id in (0, of)]
                 report.unfinished += last_id != ids[-1]
                 report.gaps += (count, total) != (len(ids), sum(ids))
-        back_at = self._back_at(delays)
-        report.endings, report.back_s = dict(endings), back_at - self._stopped_at
+        report.endings = dict(endings)
         report.stopped_s, report.served_s = self._ended_at - self._stopped_at, self._served_at - self._stopped_at
-        report.resumed_s = max(figures.resumed_at for figures, _ in told) - self._stopped_at
+        back_at = max(figures.resumed_at for figures, _ in told)
+        report.resumed_s = back_at - self._stopped_at
         report.all_ms = _spread([late for _, late in delays])
-        report.quiet_ms = _spread([late for at, late in delays if not self._stopped_at <= at <= back_at])
+        report.quiet_ms = _spread([late for at, late in delays if not self._stopped_at <= at <= back_at + CATCH_UP_S])
         report.cpu = self._cpu
         report.memory_mib = {part: [round(min(s), 1), round(s[-1], 1)] for part, s in self._memory.items() if s}
         return report
-
-    def _back_at(self, delays: Sequence[tuple[float, float]]) -> float:
-        """When the last event that had waited for the restart was told: those are later than a second."""
-        late = [at for at, delay in delays if at > self._stopped_at and at - delay < self._stopped_at + 20 and delay > 1.0]
-        return max(late, default=self._stopped_at)
 
 
 def _say(what: str) -> None:
