@@ -39,7 +39,8 @@ class WebhookAnswer(AnswerSchema):
     example: ClassVar[dict[str, Any]] = {
         "id": 1, "url": "https://shop.example.com/ledger", "types": ["transfer.posted"], "account_ids": None,
         "description": "", "status": "enabled", "disabled_because": None, "position": 1042, "waiting": 0, "dead": 0,
-        "old_secret_until": None, "created_at": "2026-01-31T09:00:00.000000Z", "updated_at": "2026-01-31T09:00:00.000000Z",
+        "old_secret_until": None,  # nosec B105  # a time, or none
+        "created_at": "2026-01-31T09:00:00.000000Z", "updated_at": "2026-01-31T09:00:00.000000Z",
     }
 
 
@@ -49,7 +50,8 @@ class NewWebhookAnswer(WebhookAnswer):
     secret = Text(38, 100, pattern="^whsec_[A-Za-z0-9+/]+={0,2}$", required=True, meaning="it is shown this once")
 
     example: ClassVar[dict[str, Any]] = {
-        **WebhookAnswer.example, "secret": "whsec_MDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDA=",
+        **WebhookAnswer.example,
+        "secret": "whsec_MDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDA=",  # nosec B105  # an example: 32 times the digit 0
     }
 
 
