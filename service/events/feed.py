@@ -43,6 +43,7 @@ PAGE = 200  # events, of a read and of a batch
 PAGES_AT_ONCE = 10  # of a ledger in one look
 KEPT = 8192  # events, of all ledgers together
 MOST_KEPT = 2048  # of one
+FURTHER_BEHIND = 512  # ids before the first who comes back
 TOLD_AT_ONCE = 64  # listeners; then others get the processor
 READ_AT_ONCE = 2  # pages for those who are behind
 STOPPING = "This process is about to stop. Ask again: another one answers."
@@ -168,7 +169,10 @@ class Feed:
             if told is None:
                 if self._settled - listener.position > MOST_KEPT:
                     return False
-                told = self._told[listener.ledger_id] = _Told(min(listener.position, self._settled))
+                begin = min(listener.position, self._settled)
+                if begin < self._settled:  # it comes back: others do so too, some of them from a little further behind
+                    begin = max(begin - FURTHER_BEHIND, 0)
+                told = self._told[listener.ledger_id] = _Told(begin)
             elif listener.position < told.base:
                 return False
             told.listeners[listener] = None

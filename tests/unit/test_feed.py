@@ -121,6 +121,19 @@ def test_one_may_join_at_every_place(feed: Feed, log: MemoryLog, monkeypatch: py
         listener.close()
 
 
+def test_those_who_come_back_need_not_read(feed: Feed, log: MemoryLog) -> None:
+    """The first sets where the feed begins, with some room: others who stood a little behind are told by it."""
+    for _ in range(100):
+        log.add()
+    first, behind = listen(feed, after=90), listen(feed, after=40)
+    assert (told(first), told(behind)) == ([], [])
+    reads: list[None] = []
+    log.meanwhile += [lambda: reads.append(None)] * 50
+    feed.look(CTX)
+    assert (told(first), told(behind)) == (list(range(91, 101)), list(range(41, 101)))
+    assert len(reads) == 1
+
+
 def test_what_commits_late_is_waited_for(feed: Feed, log: MemoryLog) -> None:
     """A later id is not told before an earlier one that may still come."""
     listener = listen(feed)

@@ -50,7 +50,7 @@ class FeedMachine(RuleBasedStateMachine):
         self.log = MemoryLog()
         self.feed = Feed(self.log, most=6)
         self.listeners: list[Listener] = []
-        self.small = {"PAGE": 3, "MOST_KEPT": 7, "KEPT": 10}
+        self.small = {"PAGE": 3, "MOST_KEPT": 7, "KEPT": 10, "FURTHER_BEHIND": 2}
         self.before = {name: getattr(_module(), name) for name in self.small}
         for name, value in self.small.items():
             setattr(_module(), name, value)

@@ -215,9 +215,11 @@ class Clients:
 
     def _take_frames(self, client: Client) -> None:
         buffer, place, ids = client.buffer, 0, []
-        while len(buffer) - place >= 4:
+        while len(buffer) - place >= 2:  # a ping has no more
             length, begin = buffer[place + 1], place + 2
             if length == 126:
+                if len(buffer) - place < 4:
+                    break
                 length, begin = int.from_bytes(buffer[place + 2 : place + 4], "big"), place + 4
             assert length < 127 or begin == place + 4, "longer than any event of this bench"
             if len(buffer) < begin + length:
