@@ -55,10 +55,15 @@ class WebSocketHandlers:
 
     def converse(self, call: Call) -> Answer:
         """101, and then the messages. Raises MalformedRequest for what is no handshake."""
-        call.environ[ANSWER_HEADERS].append(("Sec-WebSocket-Version", VERSION))  # on errors too (RFC 6455, 4.4)
         given = listened(call)
-        accept = _accept(call.environ)
-        answer = Answer(None, 101, Upgrade="websocket", Connection="Upgrade", Sec_WebSocket_Accept=accept)
+        try:
+            accept = _accept(call.environ)
+        except MalformedRequest:
+            call.environ[ANSWER_HEADERS].append(("Sec-WebSocket-Version", VERSION))  # RFC 6455, 4.4
+            raise
+        answer = Answer(
+            None, 101, Upgrade="websocket", Connection="Upgrade", Sec_WebSocket_Accept=accept, Sec_WebSocket_Version=VERSION
+        )
         answer.body = Conversation(self._listening.open(call, given), self._heartbeat_s)
         return answer
 

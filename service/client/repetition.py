@@ -68,7 +68,7 @@ class Repetition:
                     return Reply(204, {}, b"")  # by the attempt whose answer was lost
                 last = error
             unknown = isinstance(last, OutcomeUnknown) or (isinstance(last, Internal) and request.key is not None)
-            in_doubt = in_doubt or unknown
+            in_doubt = in_doubt or (unknown and not request.is_safe)
             may_repeat = request.repeatable if unknown else isinstance(last, NOTHING_DONE)
             if not may_repeat or number == self._attempts or not self._pause(ctx, number, last, tried):
                 break

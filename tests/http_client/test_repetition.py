@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from service.api.problem import STATUS
@@ -295,6 +295,10 @@ METHODS = st.sampled_from([
 ])
 
 
+@example(  # a read is in no doubt, whatever an answer to it says
+    outcomes=[refusal("outcome_unknown"), Broken("broken", sent=True, to_blame=True), *[GOOD] * 4], attempts=2,
+    asked=("GET", "/a", {}),
+)
 @given(outcomes=st.lists(OUTCOMES, min_size=6, max_size=6), attempts=st.integers(1, 6), asked=METHODS)
 def test_it_repeats_what_may_be_repeated_and_tells_the_truth(
     outcomes: list[Any], attempts: int, asked: tuple[str, str, dict[str, str]]
