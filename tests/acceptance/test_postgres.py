@@ -68,7 +68,8 @@ def postgres(data_dir: Path, systemd: Systemd) -> Iterator[subprocess.Popen[byte
             yield process
         finally:
             for pid in descendants(process.pid):
-                os.kill(pid, signal.SIGKILL)
+                with suppress(ProcessLookupError):  # it has ended meanwhile
+                    os.kill(pid, signal.SIGKILL)
             process.kill()
 
 
