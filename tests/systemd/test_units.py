@@ -92,3 +92,10 @@ def number(pattern: str, text: str) -> int:
     match = re.search("^" + pattern, text, re.MULTILINE)
     assert match, pattern
     return int(match[1])
+
+
+@pytest.mark.parametrize("unit", SERVICES)
+def test_no_unit_starts_the_embedded_database(unit: str) -> None:
+    """It runs where it is enabled; with another database nothing may bring it back."""
+    needs = re.findall(r"^(?:Wants|Requires|BindsTo|Upholds)=(.*)$", (UNITS / unit).read_text(), re.MULTILINE)
+    assert "ledgerd-postgres.service" not in " ".join(needs).split()
