@@ -7,10 +7,8 @@ a TLS handshake, which block in C, then hold up one worker and not all.
 from __future__ import annotations
 
 import logging
-import signal
 from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from contextlib import contextmanager
-from types import FrameType
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from service.api.calls import to_json
@@ -18,7 +16,7 @@ from service.api.metrics import TEXT_FORMAT
 from service.api.representation import show_event
 from service.concurrency.clock import SYSTEM_CLOCK
 from service.concurrency.context import background
-from service.concurrency.primitives import Parking, monotonic
+from service.concurrency.primitives import monotonic
 from service.concurrency.spawn import Tasks
 from service.config import Config
 from service.errors import ConfigurationError
@@ -37,6 +35,7 @@ from service.repository.queries import Queries, sql_folder
 from service.repository.services import ServiceRepository
 from service.server.notify import Notifier
 from service.server.probes import Probes
+from service.server.signals import Signals
 from service.telemetry.logging import configure_logging
 from service.telemetry.readers import Readers
 from service.telemetry.webhooks import WebhookMetrics
@@ -56,7 +55,7 @@ def run_dispatcher(config: Config, env: MutableMapping[str, str], say: Callable[
         raise ConfigurationError("DATABASE_URL is not set: `ledgerd serve` sets it for the embedded PostgreSQL")
     configure_logging(config.log_level)
     systemd = Notifier.take_from(env)
-    signals = _Signals()
+    signals = Signals()
     tasks = Tasks(background())
     connections = Connections()
     with _opened(config, config.database_url, connections) as dispatcher:
@@ -136,26 +135,8 @@ def _probed(config: Config, dispatcher: Dispatcher) -> WSGIApplication:
     return answer
 
 
-def _stop(tasks: Tasks, signals: _Signals, timeout_s: float) -> list[str]:
+def _stop(tasks: Tasks, signals: Signals, timeout_s: float) -> list[str]:
     end, left = monotonic() + timeout_s, ["dispatcher"]
-    while left and signals.came < 2 and monotonic() < end:
+    while left and not signals.hurry and monotonic() < end:
         left = tasks.stop(WATCH_S / 4)
     return left
-
-
-class _Signals:
-    """SIGTERM and SIGINT, counted; whoever sleeps on them is woken."""
-
-    def __init__(self) -> None:
-        self.came = 0
-        self._parking = Parking()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._take)
-
-    def _take(self, _number: int, _frame: FrameType | None) -> None:
-        self.came += 1
-        self._parking.wake()
-
-    def sleep(self, timeout_s: float) -> None:
-        """Sleep until a signal comes or `timeout_s` has passed."""
-        self._parking.wait(timeout_s)

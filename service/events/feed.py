@@ -185,11 +185,7 @@ class Feed:
             if listener not in self._open:
                 return
             del self._open[listener]
-            told = self._told.get(listener.ledger_id)
-            if told is not None:
-                told.listeners.pop(listener, None)
-                if not told.listeners:
-                    del self._told[listener.ledger_id]
+            self._forget(listener)
         self._free.release()
 
     def drain(self) -> None:
@@ -299,11 +295,15 @@ class Feed:
     def let_go(self, listener: Subscription, ending: Ending) -> None:
         """Tell `listener` no more than why."""
         with self._lock:
-            told = self._told.get(listener.ledger_id)
-            if told is not None:
-                told.listeners.pop(listener, None)
-                if not told.listeners:
-                    del self._told[listener.ledger_id]
+            self._forget(listener)
             if listener.ending is None:
                 self.ended[ending] += 1
         listener.end(ending)
+
+    def _forget(self, listener: Subscription) -> None:
+        """Under the lock: it is told no more, and what is kept of a ledger goes with the last of its listeners."""
+        told = self._told.get(listener.ledger_id)
+        if told is not None:
+            told.listeners.pop(listener, None)
+            if not told.listeners:
+                del self._told[listener.ledger_id]
