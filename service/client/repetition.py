@@ -20,6 +20,7 @@ from collections.abc import Callable
 from service.client.exchange import Broken
 from service.client.instances import Instance, Instances
 from service.client.request import Reply, Request, error_of
+from service.concurrency.backoff import backoff_s
 from service.concurrency.breaker import BreakerOpen
 from service.concurrency.context import Context, with_timeout
 from service.concurrency.primitives import Parking
@@ -100,7 +101,8 @@ class Repetition:
         """Wait before the next attempt; whether there may be one."""
         if isinstance(error.__cause__, Broken | BreakerOpen) and self._instances.has_other(tried):
             return True
-        pause_s = self._uniform(0.0, min(FIRST_BOUND_S * 2 ** (number - 1), LONGEST_BOUND_S)) + (error.retry_after_s or 0)
+        bound_s = backoff_s(number, first_s=FIRST_BOUND_S, longest_s=LONGEST_BOUND_S)
+        pause_s = self._uniform(0.0, bound_s) + (error.retry_after_s or 0)
         if isinstance(error.__cause__, BreakerOpen):
             pause_s += error.__cause__.retry_after_s
         remaining_s = ctx.remaining()

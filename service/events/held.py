@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import random
 
+from service.concurrency.backoff import backoff_s
 from service.events.attempt import Receiver
 from service.events.dispatching import Claimed, Lease
 from service.events.event import Event
@@ -33,7 +34,7 @@ class Pace:
         """
         if attempts >= self.attempts:
             return None
-        ceiling = min(self.cap_s, self.base_s * 2.0 ** min(attempts - 1, 60))
+        ceiling = backoff_s(attempts, first_s=self.base_s, longest_s=self.cap_s)
         return max(ceiling * random(), min(at_least_s, self.cap_s))  # noqa: S311  # nosec B311  # spread, not secrecy
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
+MOST_DOUBLINGS = 60  # a float takes a thousand (as concurrency/backoff.py, which the arbiter may not load)
 MOST_FAILURES = 3  # starts in a row that may fail while no worker is up
 
 
@@ -54,7 +55,7 @@ class Crew:
     def fail(self, now: float) -> None:
         """A start failed: the next one waits, twice as long each time, up to a bound."""
         self.failures += 1
-        self._pause_until = now + min(FIRST_PAUSE_S * 2.0 ** (self.failures - 1), LONGEST_PAUSE_S)
+        self._pause_until = now + min(FIRST_PAUSE_S * 2.0 ** min(self.failures - 1, MOST_DOUBLINGS), LONGEST_PAUSE_S)
 
     @property
     def staying(self) -> list[Member]:

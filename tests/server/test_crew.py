@@ -69,3 +69,11 @@ def test_ready_is_when_somebody_serves_and_nobody_still_starts() -> None:
     assert not crew.ready
     crew.remove(2, 0.0)
     assert crew.ready
+
+
+def test_no_number_of_failures_is_too_many() -> None:
+    """A night of failed starts is some thousand of them."""
+    crew = Crew(boot_timeout_s=60)
+    for now in range(2_000):
+        crew.fail(now)
+    assert crew.failures == 2_000
