@@ -65,7 +65,7 @@ class Application:
 
         within = chain(
             carry_positions(
-                with_upgrades(hot_routes(create_flask(self.routes), self.routes), self.routes),
+                hot_routes(with_upgrades(create_flask(self.routes), self.routes), self.routes),
                 Positions(self.resources.cursors),
             ),
             public_paths=public_paths(self.routes),

@@ -25,13 +25,12 @@ Peer = tuple[str, str, int]  # scheme, host, port
 
 @dataclass(slots=True)
 class Connection:
-    """An open one. `used`: an exchange was made on it before."""
+    """An open one."""
 
     sock: socket.socket
     peer: Peer
     made_at: float = field(default_factory=monotonic)
     idle_since: float = 0.0
-    used: bool = False
 
 
 class Connections:
@@ -56,7 +55,7 @@ class Connections:
 
     def give_back(self, connection: Connection) -> None:
         """It is idle, and good for another exchange."""
-        connection.used, connection.idle_since = True, monotonic()
+        connection.idle_since = monotonic()
         with self._lock:
             self._idle.append(connection)
             surplus = self._idle.popleft() if len(self._idle) > MOST_IDLE else None

@@ -278,10 +278,8 @@ class Dispatcher:
         """Wait for what has become of attempts, up to `timeout_s`, and note it."""
         try:
             results = self._results.receive_batch(ctx, self._pace.workers, timeout_s)
-        except TimeoutError:
+        except (TimeoutError, LedgerdError):  # nothing came, or the end has come
             return
-        except LedgerdError:
-            return  # the end has come
         for result in results:
             self._busy -= 1
             self._gates.leave(result.gate, result.was_suspect)

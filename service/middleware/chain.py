@@ -13,7 +13,7 @@ from service.middleware.body_limit import body_limit
 from service.middleware.client_address import client_address
 from service.middleware.cors import cors
 from service.middleware.deadline import deadline
-from service.middleware.environ import Middleware, Render
+from service.middleware.environ import Middleware, Render, within
 from service.middleware.observation import Ended, observation
 from service.middleware.rate_limit import AddressBuckets, Callers, OnRefusal, Taken, rate_limit
 from service.middleware.recovery import recovery
@@ -58,6 +58,4 @@ def chain(
         authentication(authenticate, public_paths, callers),
         rate_limit(take_key, callers, on_refusal),
     ]
-    for layer in reversed(layers):
-        app = layer(app)
-    return app
+    return within(layers, app)

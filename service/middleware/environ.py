@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
@@ -24,3 +24,10 @@ Middleware = Callable[[WSGIApplication], WSGIApplication]
 Render = Callable[[WSGIEnvironment, StartResponse, Exception], Iterable[bytes]]
 Headers = list[tuple[str, str]]
 ExcInfo = Any
+
+
+def within(layers: Sequence[Middleware], app: WSGIApplication) -> WSGIApplication:
+    """`app` inside all of `layers`, the outermost of which is the first."""
+    for layer in reversed(layers):
+        app = layer(app)
+    return app

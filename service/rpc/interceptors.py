@@ -18,7 +18,7 @@ from service.errors import Internal, LedgerdError
 from service.middleware.answer_headers import answer_headers
 from service.middleware.authentication import authentication
 from service.middleware.client_address import client_address
-from service.middleware.environ import Middleware
+from service.middleware.environ import Middleware, within
 from service.middleware.observation import Ended, observation
 from service.middleware.rate_limit import AddressBuckets, Callers, OnRefusal, Taken, rate_limit
 from service.middleware.recovery import recovery
@@ -55,10 +55,7 @@ def intercepted(
         authentication(authenticate, public_paths, callers),
         rate_limit(take_key, callers, on_refusal),
     ]
-    app = carry_positions(_behave, positions)
-    for layer in reversed(layers):
-        app = layer(app)
-    return app
+    return within(layers, carry_positions(_behave, positions))
 
 
 def keep_failure(environ: WSGIEnvironment, start_response: StartResponse, error: Exception) -> Iterable[bytes]:
