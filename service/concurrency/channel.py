@@ -127,6 +127,11 @@ class Channel(Handover, Generic[T]):
                 raise ChannelClosed("close of a closed channel")
             self.shut()
 
+    @property
+    def is_full(self) -> bool:
+        """Whether it holds as many values as it may. A glance without the lock: it may be otherwise a moment later."""
+        return len(self.values) >= self.capacity
+
     def statistics(self) -> ChannelStatistics:
         """What the channel holds now."""
         with self.lock:

@@ -147,8 +147,7 @@ class Posting:
 
     def check_room(self) -> None:
         """Raise Overloaded where `post` would, for want of room."""
-        waiting = self._waiting.statistics()
-        if waiting.buffered >= waiting.capacity:
+        if self._waiting.is_full:
             raise _overloaded()
 
     def close(self) -> None:

@@ -292,3 +292,15 @@ def test_a_close_meets_a_send_in_any_interleaving() -> None:
             assert sent or isinstance(sender.error, ChannelClosed)
             assert receiver.result() == ([5] if sent else [])
     assert outcomes == {True, False}
+
+
+def test_a_glance_tells_whether_there_is_room() -> None:
+    """As `send_nowait` would find it where nobody waits to receive."""
+    channel: Channel[int] = Channel(2)
+    seen = [channel.is_full]
+    for value in (1, 2):
+        channel.send_nowait(value)
+        seen.append(channel.is_full)
+    channel.receive_nowait()
+    assert [*seen, channel.is_full] == [False, False, True, False]
+    assert Channel(0).is_full
