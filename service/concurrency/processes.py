@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from multiprocessing import get_context, parent_process, resource_tracker
 from types import TracebackType
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from service.concurrency.context import Context
 from service.concurrency.primitives import Parking, Thread
@@ -78,8 +78,14 @@ class ProcessPool:
 
     def kill(self) -> None:
         """End the processes at once, with the jobs that they are at; the pool is of no use then, but to be closed."""
-        for process in list(self._executor._processes.values()):
+        processes = list(self._executor._processes.values())
+        manager = cast("Thread | None", self._executor._executor_manager_thread)
+        # first it drops what is cancelled: in Python 3.11 its thread fails on that when a process ends (cpython gh-107219)
+        self._executor.shutdown(wait=False, cancel_futures=True)
+        for process in processes:
             process.terminate()
+        if manager is not None:
+            manager.join()
 
     def __enter__(self) -> ProcessPool:
         return self

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -169,6 +170,27 @@ def test_killed_processes_are_not_waited_for() -> None:
         with pytest.raises(BrokenProcessPool):
             busy.result(20)
     assert children(os.getpid(), "spawn_main") == []
+
+
+def test_killing_fails_on_no_cancelled_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Results that are left early, and then the end of the processes: nothing is raised in a thread that nobody asked."""
+    if PATCHED:
+        refused(None)
+        return
+    raised: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", raised.append)
+    with ProcessPool(1) as pool, ThreadPoolExecutor() as threads, with_cancel(background()) as ctx:
+        busy = threads.submit(list, pool.map(background(), loop, [1, 2]))
+        wait_until(lambda: len(pool._executor._pending_work_items) == 2, 30)
+        left = threads.submit(list, pool.map(ctx, loop, [3, 4]))
+        wait_until(lambda: len(pool._executor._pending_work_items) == 4, 30)
+        ctx.cancel()
+        with pytest.raises(ClientClosedRequest):
+            left.result(30)
+        pool.kill()
+        with pytest.raises(BrokenProcessPool):
+            busy.result(30)
+    assert raised == []
 
 
 def test_an_interrupt_is_the_parents_alone(pool: ProcessPool | None) -> None:
