@@ -111,7 +111,7 @@ def _openapi(_options: argparse.Namespace) -> int:
 
 
 def _parser(alone: str) -> argparse.ArgumentParser:
-    """Every command, but for those of a database where `alone`, the one that was called, needs none."""
+    """Every command; where `alone`, the one that was called, is `digest`, without those that import more than it needs."""
     parser = argparse.ArgumentParser(
         prog="ledgerd",
         description="A ledger daemon: users, accounts and transfers over HTTP on PostgreSQL.",
@@ -134,6 +134,7 @@ def _parser(alone: str) -> argparse.ArgumentParser:
     examining.add_argument("--json", action="store_true", help="print JSON")
     add_digest_command(commands)
     if alone != "digest":
+        from service.commands.call import add_call_command
         from service.commands.exports import add_export_command
         from service.commands.imports import add_import_command
         from service.commands.keys import add_key_commands
@@ -145,6 +146,7 @@ def _parser(alone: str) -> argparse.ArgumentParser:
         add_import_command(commands)
         add_export_command(commands)
         add_verify_command(commands)
+        add_call_command(commands)
     return parser
 
 

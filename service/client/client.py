@@ -77,11 +77,15 @@ class Client:
         posted: dict[str, Any] = self.post(ctx, "/api/transfers", body, idempotency_key=idempotency_key)
         return posted
 
-    def pages(self, ctx: Context, path: str, query: Mapping[str, Any] | None = None) -> Iterator[dict[str, Any]]:
-        """Each element of a list, page after page. Errors as `call`, while it is gone through."""
+    def pages(
+        self, ctx: Context, path: str, query: Mapping[str, Any] | None = None, *, headers: Mapping[str, str] | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """Each element of a list, page after page. Errors as `call`, as it is gone through; ValueError for what is no list."""
         cursor: str | None = None
         while True:
-            page = self.get(ctx, path, {**(query or {}), "cursor": cursor})
+            page = self.call(ctx, "GET", _with_query(path, {**(query or {}), "cursor": cursor}), headers=headers).json
+            if not isinstance(page, dict) or "next_cursor" not in page:
+                raise ValueError(f"{path} does not answer a list with pages")
             yield from page["data"]
             cursor = page["next_cursor"]
             if cursor is None:
@@ -122,4 +126,4 @@ def _source(servers: str | Sequence[str], registry: Client | None) -> Source:
 
 def _with_query(path: str, query: Mapping[str, Any] | None) -> str:
     given = {name: value for name, value in (query or {}).items() if value is not None}
-    return f"{path}?{urlencode(given, doseq=True)}" if given else path
+    return f"{path}{'&' if '?' in path else '?'}{urlencode(given, doseq=True)}" if given else path

@@ -90,17 +90,27 @@ def make_request(
     data = None if body is None else json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
     if data is not None:
         fixed.setdefault("content-type", "application/json")
-    place = path.partition("?")[0]
-    if method == "POST" and (place == KEYED or place.startswith(f"{KEYED}/")):
-        key = key or secrets.token_urlsafe(18)
+    if takes_key(method, path):
+        key = key or new_key()
         if not _KEY.fullmatch(key):
             raise ValueError("an idempotency key is 1 to 255 printable ASCII characters without double quotes")
         fixed["idempotency-key"] = f'"{key}"'
     elif key is not None:
-        raise ValueError(f"{method} {place} takes no idempotency key")
+        raise ValueError(f"{method} {path.partition('?')[0]} takes no idempotency key")
     if repeatable is None:
         repeatable = method in SAFE or key is not None or (method in ("PUT", "DELETE") and "if-match" not in fixed)
     return Request(method, path, data, fixed, key, repeatable)
+
+
+def takes_key(method: str, path: str) -> bool:
+    """Whether such a request has an idempotency key."""
+    place = path.partition("?")[0]
+    return method == "POST" and (place == KEYED or place.startswith(f"{KEYED}/"))
+
+
+def new_key() -> str:
+    """An idempotency key that nobody else has."""
+    return secrets.token_urlsafe(18)
 
 
 def error_of(reply: Reply) -> LedgerdError | None:

@@ -12,6 +12,7 @@ from service.ledger.money import GREATEST_ID
 from service.ledger.scopes import GRANTABLE
 
 _DURATION = re.compile(r"([0-9]{1,9})([smhd])", re.ASCII)
+_HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\x21-\x7e](?:[\t\x20-\x7e]*[\x21-\x7e])?)")  # RFC 9110, 5
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
@@ -50,6 +51,19 @@ def lifetime(text: str) -> int:
 def overlap(text: str) -> int:
     """How long a key goes on beside the one that follows it, in seconds; 0s is not at all."""
     return _duration(text, 0, LONGEST_OVERLAP_S, "24h")
+
+
+def timeout(text: str) -> int:
+    """How long a request may take, in seconds."""
+    return _duration(text, 1, 86_400, "30s")
+
+
+def header(text: str) -> tuple[str, str]:
+    """The name and the value of a header."""
+    match = _HEADER.fullmatch(text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a name, a colon and a value, such as 'If-Match: \"3\"'")
+    return match[1], match[2]
 
 
 def account_ids(text: str) -> tuple[int, ...]:

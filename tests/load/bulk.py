@@ -10,7 +10,7 @@ from locust.env import Environment
 
 from tests.bench.pass_bounds import Bound
 from tests.load import world
-from tests.load.operations import Client
+from tests.load.operations import Person
 
 PER_S = float(os.environ.get("LOAD_PER_USER", "4"))
 IN_BULK = 500
@@ -27,7 +27,7 @@ def _judge(environment: Environment, **_: Any) -> None:
     world.judge(environment, BOUNDS)
 
 
-class Bulk(Client):
+class Bulk(Person):
     """Two of them, whatever the number of users."""
 
     fixed_count = 2
@@ -39,7 +39,7 @@ class Bulk(Client):
         self.post_bulk(IN_BULK)
 
 
-class Customer(Client):
+class Customer(Person):
     """Those who must not feel it."""
 
     wait_time = constant_throughput(PER_S)

@@ -11,7 +11,7 @@ from locust.env import Environment
 
 from tests.bench.pass_bounds import Bound
 from tests.load import world
-from tests.load.operations import Client
+from tests.load.operations import Person
 
 PER_S = float(os.environ.get("LOAD_PER_USER", "4"))
 BOUNDS = {
@@ -26,7 +26,7 @@ def _judge(environment: Environment, **_: Any) -> None:
     world.judge(environment, BOUNDS)
 
 
-class Payer(Client):
+class Payer(Person):
     """Pays the first account out of any other."""
 
     weight = 20
@@ -38,7 +38,7 @@ class Payer(Client):
         self.transfer(random.choice(world.accounts[1:]), world.accounts[0])
 
 
-class Shop(Client):
+class Shop(Person):
     """Pays out, and looks at what has come in."""
 
     weight = 1

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import random
-import uuid
+from time import perf_counter
 from typing import Any
 
-from locust import events
-from locust.contrib.fasthttp import FastHttpUser
+from locust import User, events
 from locust.env import Environment
 
+from service.client import Client
+from service.concurrency.context import background
+from service.errors import LedgerdError, Overloaded, RateLimited, Unavailable
 from tests.load import world
 
 REFUSED = ", refused"  # after the name of an operation that the service was too busy for, or that was one too many
-TOO_MANY, OVERLOADED = 429, 503
+TIMEOUT_S = 35.0  # ledgerd ends a request after 30
 
 
 @events.test_start.add_listener
@@ -21,39 +23,51 @@ def _open(environment: Environment, **_: Any) -> None:
     world.open_world(environment)
 
 
-class Client(FastHttpUser):
-    """One user on one connection. `ask` is all that speaks HTTP."""
+class Person(User):
+    """One user on one connection. `ask` is all that speaks HTTP; nothing is sent again, so that each answer is counted."""
 
     abstract = True
-    network_timeout = connection_timeout = 35.0  # ledgerd ends a request after 30
+
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment)
+        self._client = Client(environment.host, world.KEY, timeout_s=TIMEOUT_S, attempts=1, connections=1)
+
+    def on_stop(self) -> None:
+        """Close the connection."""
+        self._client.close()
+
+    def context(self) -> dict[str, Any]:
+        """What listeners are told beside each request."""
+        return {}
 
     def ask(
-        self, name: str, method: str, path: str, body: object = None,
-        *, expected: int = 200, refusable: bool = False, **headers: str,
+        self, name: str, method: str, path: str, body: object = None, *, expected: int = 200, refusable: bool = False
     ) -> dict[str, Any] | None:
         """The answer's JSON, or None where it is not as expected, which counts as a failure.
 
         Where the operation is `refusable`, 429 and 503 with Retry-After are an answer like another, under a name of their own.
         """
-        named = world.HEADERS | {key.replace("_", "-"): value for key, value in headers.items()}
-        with self.client.request(method, path, json=body, headers=named, name=name, catch_response=True) as answer:
-            if answer.status_code == expected:
-                answer.success()
-                found: dict[str, Any] = answer.json()
-                return found
-            if refusable and answer.status_code in {TOO_MANY, OVERLOADED} and answer.headers.get("Retry-After"):
-                answer.request_meta["name"] = name + REFUSED
-                answer.success()
+        began, length, found, failure = perf_counter(), 0, None, None
+        try:
+            reply = self._client.call(background(), method, path, body)
+            length, found = len(reply.body), reply.json
+            if reply.status != expected:
+                found, failure = None, AssertionError(f"{reply.status} instead of {expected}")
+        except LedgerdError as error:
+            if refusable and isinstance(error, RateLimited | Overloaded | Unavailable) and error.retry_after_s is not None:
+                name += REFUSED
             else:
-                answer.failure(f"{answer.status_code} instead of {expected}: {(answer.text or '')[:120]}")
-        return None
+                failure = error
+        self.environment.events.request.fire(
+            request_type=method, name=name, response_time=(perf_counter() - began) * 1000, response_length=length,
+            exception=failure, context=self.context(),
+        )
+        return found
 
     def transfer(self, source: int, target: int, *, refusable: bool = False, **more: object) -> dict[str, Any] | None:
-        """A transfer with a key, as whoever cannot afford to do it twice sends it."""
+        """A transfer, with a key that the client makes."""
         body = {"from_account_id": source, "to_account_id": target, "amount": random.randint(1, 500), **more}
-        key = str(uuid.uuid4())
-        asked = ("post a transfer", "POST", "/api/transfers", body)
-        return self.ask(*asked, expected=201, refusable=refusable, Idempotency_Key=key)
+        return self.ask("post a transfer", "POST", "/api/transfers", body, expected=201, refusable=refusable)
 
     def read_user(self) -> None:
         """One of the users."""
@@ -73,10 +87,10 @@ class Client(FastHttpUser):
         """Set an amount aside; then capture it, or one time in four give it back."""
         source, target = world.pair()
         body = {"from_account_id": source, "to_account_id": target, "amount": random.randint(1, 500), "hold": True}
-        held = self.ask("hold", "POST", "/api/transfers", body, expected=201, Idempotency_Key=str(uuid.uuid4()))
+        held = self.ask("hold", "POST", "/api/transfers", body, expected=201)
         if held is not None:
             what = random.choice(("capture", "capture", "capture", "release"))
-            self.ask(what, "POST", f"/api/transfers/{held['id']}/{what}", {}, expected=201, Idempotency_Key=str(uuid.uuid4()))
+            self.ask(what, "POST", f"/api/transfers/{held['id']}/{what}", {}, expected=201)
 
     def post_bulk(self, number: int) -> None:
         """So many transfers in one request, each on its own."""
@@ -85,4 +99,4 @@ class Client(FastHttpUser):
             source, target = world.pair()
             made.append({"from_account_id": source, "to_account_id": target, "amount": random.randint(1, 500)})
         name = f"post {number} in bulk"
-        self.ask(name, "POST", "/api/transfers/bulk", {"transfers": made}, Idempotency_Key=str(uuid.uuid4()))
+        self.ask(name, "POST", "/api/transfers/bulk", {"transfers": made})

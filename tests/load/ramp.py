@@ -16,7 +16,7 @@ from locust.env import Environment
 
 from tests.bench.pass_bounds import Step, broken_by_ramp
 from tests.load import world
-from tests.load.operations import REFUSED, Client
+from tests.load.operations import REFUSED, Person
 
 PER_S = float(os.environ.get("LOAD_PER_USER", "5"))
 STEP_S = float(os.environ.get("LOAD_STEP_S", "10"))
@@ -79,7 +79,7 @@ def _judge(environment: Environment, **_: Any) -> None:
     world.judge(environment, {}, lambda: broken_by_ramp(steps, goodput=LEAST_GOODPUT, refusal_ms=MOST_REFUSAL_MS))
 
 
-class Customer(Client):
+class Customer(Person):
     """Transfers, at a pace that does not wait for slow answers longer than it must."""
 
     wait_time = constant_throughput(PER_S)

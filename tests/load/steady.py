@@ -11,7 +11,7 @@ from locust.env import Environment
 
 from tests.bench.pass_bounds import Bound
 from tests.load import world
-from tests.load.operations import Client
+from tests.load.operations import Person
 
 PER_S = float(os.environ.get("LOAD_PER_USER", "4"))  # tasks that a user begins in a second
 BOUNDS = {
@@ -29,7 +29,7 @@ def _judge(environment: Environment, **_: Any) -> None:
     world.judge(environment, BOUNDS)
 
 
-class Customer(Client):
+class Customer(Person):
     """Half of what it does writes."""
 
     wait_time = constant_throughput(PER_S)

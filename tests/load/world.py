@@ -6,30 +6,28 @@ import os
 import random
 from collections.abc import Callable
 
-import requests
 from locust.env import Environment
 
+from service.client import Client
+from service.concurrency.context import background
 from tests.bench.pass_bounds import Bound, Operation, broken, lenient
 
 USERS, ACCOUNTS = 50, 200
-HEADERS = {"Authorization": f"Bearer {os.environ.get('LEDGERD_KEY', '')}"}
+KEY = os.environ.get("LEDGERD_KEY", "")
 
 users: list[int] = []
 accounts: list[int] = []
 
 
 def open_world(environment: Environment) -> None:
-    """Make USERS and ACCOUNTS, once a process. Raises requests.HTTPError when the key may not."""
+    """Make USERS and ACCOUNTS, once a process. Raises the error that the server answers, such as that the key may not."""
     if accounts:
         return
     run = os.urandom(4).hex()
-    with requests.Session() as session:
-        session.headers.update(HEADERS)
+    with Client(environment.host, KEY) as client:
 
         def make(path: str, body: dict[str, object]) -> int:
-            reply = session.post(f"{environment.host}{path}", json=body, timeout=30)
-            reply.raise_for_status()
-            return int(reply.json()["id"])
+            return int(client.post(background(), path, body)["id"])
 
         users.extend(make("/api/users", {"name": f"Ada {n}", "email": f"ada{n}.{run}@example.com"}) for n in range(USERS))
         account = {"asset": "USD/2", "min_balance": None}
