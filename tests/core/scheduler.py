@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from math import inf
@@ -27,6 +28,7 @@ import service.concurrency as core
 from service.concurrency.context import Context, background
 from service.concurrency.primitives import Parking
 
+PATIENCE_S = 30.0
 MODULES = [importlib.import_module(f"service.concurrency.{module.name}") for module in pkgutil.iter_modules(core.__path__)]
 MOST_STEPS = 200_000
 
@@ -150,6 +152,10 @@ class Scheduler:
         return -1 if getcurrent() is self._main else self.current().number
 
     def __enter__(self) -> Scheduler:
+        for thread in threading.enumerate():
+            if thread.name == "timer":  # it lingers after the last time that somebody waits for, and is no task of this one
+                thread.join(PATIENCE_S)
+                assert not thread.is_alive(), "somebody waits for a time outside of the scheduler"
         names = {
             "Lock": lambda: _Lock(self),
             "Thread": lambda **kwargs: _Thread(self, **kwargs),
