@@ -7,10 +7,12 @@ LOAD_VENV ?= .venv-load
 LOAD_STAMP := $(LOAD_VENV)/.installed
 SYSTEMD ?= bounded
 JOBS ?= 4
+PYTEST = $(BIN)/python -m pytest --numprocesses $(JOBS) --maxprocesses $(JOBS) --dist loadfile
+SERVERS := tests/acceptance tests/chaos tests/replicas tests/server
 PROFILE ?= steady
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-systemd bundle proto lint audit bench compare load profile regress race chaos contract fuzz clean
+.PHONY: help setup run test test-servers test-systemd bundle proto lint audit bench compare load profile regress race chaos contract fuzz clean
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,8 +22,11 @@ setup: $(STAMP) ## make the virtual environment and install ledgerd into it
 run: $(STAMP) ## serve on 127.0.0.1:8080 with an embedded PostgreSQL; Ctrl-C stops it
 	@exec $(BIN)/ledgerd serve
 
-test: $(STAMP) ## run the whole suite on PostgreSQLs that it starts itself (TESTS=… for a part of it, JOBS=1 for one process)
-	@$(BIN)/python -m pytest --numprocesses $(JOBS) --maxprocesses $(JOBS) --dist loadfile $(TESTS)
+test: $(STAMP) ## the everyday tests, on PostgreSQLs that they start themselves (TESTS=… for a part or any others, JOBS=1 for one process)
+	@$(PYTEST) $(or $(TESTS),tests $(SERVERS:%=--ignore=%))
+
+test-servers: $(STAMP) ## the tests that start whole servers as processes, reload, stop, slow and kill them
+	@$(PYTEST) $(SERVERS)
 
 chaos: $(STAMP) ## the fault tests at full length
 	@LEDGERD_CHAOS=full $(BIN)/python -m pytest tests/chaos

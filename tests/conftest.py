@@ -92,13 +92,23 @@ def fresh_database(server: TestServer, template: str) -> Iterator[str]:
 @pytest.fixture
 def config(database_url: str, tmp_path: Path) -> Config:
     """A configuration on the test's database."""
-    folders = {"data_dir": tmp_path, "run_dir": tmp_path / "run"}
+    return config_for(database_url, tmp_path)
+
+
+def config_for(database_url: str, folder: Path) -> Config:
+    """A configuration for a single process, which writes into `folder`."""
+    folders = {"data_dir": folder, "run_dir": folder / "run"}
     return Config(database_url=database_url, **folders, db_min_idle=1, db_max_open=8, log_level="warning")
 
 
 @pytest.fixture
 def application(config: Config) -> Iterator[Application]:
     """The whole application, in this process, on threads."""
+    yield from opened(config)
+
+
+def opened(config: Config) -> Iterator[Application]:
+    """An application, closed afterwards."""
     app = Application(config).open()
     yield app
     assert app.close(10) == [], "background tasks that did not end"
