@@ -44,9 +44,9 @@ def test_a_revoked_key_stops_working(application: Application, database_url: str
 @pytest.mark.parametrize(
     ("scope", "reads", "writes"), [("read", True, False), ("write", True, True), ("admin", True, True)]
 )
-def test_scopes(application: Application, database_url: str, scope: str, reads: bool, writes: bool) -> None:
+def test_scopes(application: Application, database_url: str, ledger: str, scope: str, reads: bool, writes: bool) -> None:
     """Each scope includes those before it; 403 names the one that is missing."""
-    client = ApiClient(application, make_key(database_url, "main", scope))
+    client = ApiClient(application, make_key(database_url, ledger, scope))
     assert (client.get("/api/users").status == 200) is reads
     reply = client.post("/api/users", {"name": "Ada", "email": "ada@example.com"})
     assert (reply.status == 201) is writes

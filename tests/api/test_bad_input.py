@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from itertools import count
 from typing import Any
 
 import psycopg
 import pytest
 
-from service.app import Application
 from service.ledger.money import GREATEST_AMOUNT
+from tests.api.conftest import new_ledger
 from tests.client import ApiClient, Reply
-from tests.conftest import TestServer, config_for, fresh_database, make_key, opened
+from tests.conftest import make_key
 
-_ledgers = count(1)
 USER = {"name": "Ada", "email": "ada@example.com"}
 
 
@@ -27,29 +24,6 @@ def contents(database_url: str) -> list[tuple]:
             for table in ("users", "accounts", "transfers", "idempotency_keys")
             for row in conn.execute(f"SELECT '{table}', t::text FROM {table} t ORDER BY 2").fetchall()
         ]
-
-
-@pytest.fixture(scope="module")
-def database_url(test_server: TestServer) -> Iterator[str]:
-    """One for all of these tests, each of which has a ledger of its own."""
-    yield from fresh_database(test_server, "template")
-
-
-@pytest.fixture(scope="module")
-def application(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Application]:
-    """The same."""
-    yield from opened(config_for(database_url, tmp_path_factory.mktemp("application")))
-
-
-@pytest.fixture
-def key(database_url: str) -> str:
-    """An admin key of a new ledger."""
-    return key_of_new_ledger(database_url)
-
-
-def key_of_new_ledger(database_url: str) -> str:
-    """An admin key of a ledger that has nothing."""
-    return make_key(database_url, f"ledger-{next(_ledgers)}")
 
 
 @pytest.fixture
@@ -227,7 +201,7 @@ def test_another_wrong_field_of_a_transfer(
 def test_transfers_that_a_rule_refuses(api: ApiClient, application: Any, database_url: str, accounts: list[int]) -> None:
     """Each has its code and names the field; nothing is posted. An account of another ledger is not found."""
     world, funded, yen = accounts
-    foreign = ApiClient(application, key_of_new_ledger(database_url)).account(min_balance=None)["id"]
+    foreign = ApiClient(application, make_key(database_url, new_ledger())).account(min_balance=None)["id"]
     before = contents(database_url)
 
     def told(reply: Reply) -> tuple:
@@ -259,7 +233,7 @@ def test_what_another_ledger_has_is_not_there(
     """Users, accounts and transfers of one ledger do not exist for a key of another: not to read, change, list or remove."""
     user = api.user()
     transfer = api.transfer(accounts[0], accounts[1], 5).json
-    other = ApiClient(application, key_of_new_ledger(database_url))
+    other = ApiClient(application, make_key(database_url, new_ledger()))
     before = contents(database_url)
     for reply in (
         other.get(f"/api/users/{user['id']}"),

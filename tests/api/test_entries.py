@@ -50,7 +50,7 @@ def test_a_line_tells_what_happened_and_what_was_left(api: ApiClient, account: i
     line = api.get(f"/api/accounts/{account}/entries?limit=1").json["data"][0]
     assert {**line, "transfer_id": 0, "created_at": ""} == {
         "version": 10, "transfer_id": 0, "kind": "transfer", "direction": "debit", "amount": 5, "balance": 125, "held": 0,
-        "other_account_id": 1, "asset": "USD/2", "reference": "fee", "metadata": {}, "created_at": "",
+        "other_account_id": account - 1, "asset": "USD/2", "reference": "fee", "metadata": {}, "created_at": "",
     }
 
 

@@ -265,7 +265,7 @@ def test_a_key_is_for_one_kind_of_request(api: ApiClient, trio: tuple[int, int, 
 
 @pytest.mark.parametrize("what", ["capture", "release", "reverse"])
 def test_a_key_must_be_allowed_to_debit(
-    api: ApiClient, application: Application, database_url: str, trio: tuple[int, int, int], what: str
+    api: ApiClient, application: Application, database_url: str, ledger: str, trio: tuple[int, int, int], what: str
 ) -> None:
     """A hold is the debited account's affair, a reversal that of the one which was credited."""
     _, payer, payee = trio
@@ -274,7 +274,7 @@ def test_a_key_must_be_allowed_to_debit(
     for account, status in ((other, 403), (debited, 201)):
         grant = Grant(scopes=("transfers:write",), debit_accounts=(account,))
         with open_keys(database_url) as keys:
-            token = keys.create(background(), grant, ledger="main").token
+            token = keys.create(background(), grant, ledger=ledger).token
         reply = act(ApiClient(application, token), number, what)
         assert reply.status == status
         if status == 403:
@@ -315,4 +315,4 @@ def test_what_is_held_has_a_bound(api: ApiClient, database_url: str, trio: tuple
     assert act(api, number, "capture").fields == ["from_account_id"]  # its balance is below 0 already
     assert act(api, number, "release").status == 201
     with psycopg.connect(database_url) as conn:
-        assert conn.execute("SELECT count(*) FROM open_holds").fetchone() == (0,)
+        assert conn.execute("SELECT count(*) FROM open_holds WHERE from_account_id = %s", (world,)).fetchone() == (0,)

@@ -148,7 +148,7 @@ BAD_LINES: list[tuple[bytes, str, str]] = [
     (b'{"amount": NaN}', "malformed_request", ""), (b'{"amount": 1, "amount": 2}', "invalid_input", "amount"),
     (line(1, 2, 0).encode(), "invalid_input", "amount"), (line(1, 2, "5").encode(), "invalid_input", "amount"),
     (line(1, 2, colour=1).encode(), "invalid_input", "colour"), (line(1, 1).encode(), "same_account", "to_account_id"),
-    (line(1, 9).encode(), "not_found", "to_account_id"), (b"x" * (MOST_LINE + 1), "malformed_request", ""),
+    (line(1, 10**15).encode(), "not_found", "from_account_id"), (b"x" * (MOST_LINE + 1), "malformed_request", ""),
     (b'{"a":' + b"[" * 100_000, "malformed_request", ""),
 ]
 

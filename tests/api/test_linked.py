@@ -124,12 +124,12 @@ def test_an_account_of_another_ledger_is_not_there(
 
 
 def test_a_key_must_be_allowed_every_debit(
-    api: ApiClient, application: Application, database_url: str, trio: tuple[int, int, int]
+    api: ApiClient, application: Application, database_url: str, ledger: str, trio: tuple[int, int, int]
 ) -> None:
     """Each leg that it may not debit is named, and none is posted."""
     world, first, second = trio
     with open_keys(database_url) as keys:
-        token = keys.create(background(), Grant(scopes=("write",), debit_accounts=(world,)), ledger="main").token
+        token = keys.create(background(), Grant(scopes=("write",), debit_accounts=(world,)), ledger=ledger).token
     clerk = ApiClient(application, token)
     reply = post(clerk, leg(world, first, 5), leg(first, second, 1), leg(second, first, 1))
     assert (reply.status, reply.code) == (403, "forbidden")

@@ -282,20 +282,21 @@ def test_a_ledger_has_so_many_instances_and_no_more(pool: Pool, database_url: st
     assert rows == (5,)
 
 
-def test_the_bound_is_told_as_a_limit(api: ApiClient, database_url: str) -> None:
+def test_the_bound_is_told_as_a_limit(api: ApiClient, database_url: str, ledger: str) -> None:
     """422 `limit_exceeded`."""
     with psycopg.connect(database_url) as conn:
         conn.execute(
             "INSERT INTO service_instances (ledger_id, service, id, address, lease_s, metadata, expires_at)"
-            " SELECT 1, 'mail', 'i' || n, 'h:1', 60, '{}', clock_timestamp() + interval '1 h' FROM generate_series(1, %s) n",
-            (MOST_INSTANCES,),
+            " SELECT ledgers.id, 'mail', 'i' || n, 'h:1', 60, '{}', clock_timestamp() + interval '1 h'"
+            " FROM ledgers, generate_series(1, %s) n WHERE name = %s",
+            (MOST_INSTANCES, ledger),
         )
     reply = put(api, "one-more")
     assert (reply.status, reply.code) == (422, "limit_exceeded")
     assert put(api, "i1").status == 200
 
 
-def test_what_has_expired_is_swept(pool: Pool, database_url: str, api: ApiClient) -> None:
+def test_what_has_expired_is_swept(pool: Pool, database_url: str, ledger: str, api: ApiClient) -> None:
     """Rows whose lease has ended are removed, others not; a row that somebody holds is left for the next time."""
     for number in range(4):
         put(api, f"mail-{number}")
@@ -303,11 +304,12 @@ def test_what_has_expired_is_swept(pool: Pool, database_url: str, api: ApiClient
     put(api, "mail-3")
     store = ServiceRepository(pool, Queries(sql_folder() / "queries"))
     with psycopg.connect(database_url) as conn:
-        conn.execute("SELECT FROM service_instances WHERE id = 'mail-0' FOR UPDATE")
+        ours = "ledger_id = (SELECT id FROM ledgers WHERE name = %s)"
+        conn.execute(f"SELECT FROM service_instances WHERE id = 'mail-0' AND {ours} FOR UPDATE", (ledger,))
         assert store.delete_expired(background()) >= 2
-    rows = "SELECT id FROM service_instances WHERE ledger_id = 1 ORDER BY id"
+    rows = f"SELECT id FROM service_instances WHERE {ours} ORDER BY id"
     with psycopg.connect(database_url) as conn:
-        assert conn.execute(rows).fetchall() == [("mail-0",), ("mail-3",)]
+        assert conn.execute(rows, (ledger,)).fetchall() == [("mail-0",), ("mail-3",)]
     store.delete_expired(background())
     with psycopg.connect(database_url) as conn:
-        assert conn.execute(rows).fetchall() == [("mail-3",)]
+        assert conn.execute(rows, (ledger,)).fetchall() == [("mail-3",)]

@@ -180,11 +180,11 @@ def test_another_ledgers_webhooks_are_not_there(application: Application, api: A
     assert api.get(path).json["status"] == "enabled"
 
 
-def test_scopes(application: Application, api: ApiClient, database_url: str) -> None:
+def test_scopes(application: Application, api: ApiClient, database_url: str, ledger: str) -> None:
     """To see and to change are two things."""
     number = make(api)["id"]
-    reader = ApiClient(application, make_key(database_url, "main", "webhooks:read"))
-    writer = ApiClient(application, make_key(database_url, "main", "webhooks:write"))
+    reader = ApiClient(application, make_key(database_url, ledger, "webhooks:read"))
+    writer = ApiClient(application, make_key(database_url, ledger, "webhooks:write"))
     assert reader.get(f"/api/webhooks/{number}").status == 200
     assert writer.get(f"/api/webhooks/{number}").code == "forbidden"
     assert reader.post("/api/webhooks", {"url": URL}).code == "forbidden"
@@ -192,14 +192,14 @@ def test_scopes(application: Application, api: ApiClient, database_url: str) -> 
     assert writer.post("/api/webhooks", {"url": URL}).status == 201
 
 
-def test_a_ledger_has_a_bounded_number(application: Application, api: ApiClient, database_url: str) -> None:
+def test_a_ledger_has_a_bounded_number(application: Application, api: ApiClient, database_url: str, ledger: str) -> None:
     """409 beyond it, also for those who come at once; another ledger has its own."""
     with psycopg.connect(database_url) as conn:
         conn.execute(
             "INSERT INTO webhooks (ledger_id, url, description, secret, cursor)"
-            " SELECT (SELECT id FROM ledgers WHERE name = 'main'), 'https://a.example/', '', '\\x00', 0"
+            " SELECT (SELECT id FROM ledgers WHERE name = %s), 'https://a.example/', '', '\\x00', 0"
             " FROM generate_series(1, %s)",
-            (MOST_WEBHOOKS - 1,),
+            (ledger, MOST_WEBHOOKS - 1),
         )
     codes: list[int] = []
 

@@ -10,7 +10,7 @@ import pytest
 
 from service.app import Application
 from service.config import Config
-from tests.api.test_telemetry import scrape
+from tests.api.alone.test_telemetry import scrape
 from tests.client import ApiClient
 from tests.serving import wait_until
 
