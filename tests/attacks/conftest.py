@@ -10,7 +10,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.conftest import TestServer, fresh_database
+from tests.attacks.world import World
+from tests.conftest import TestServer, config_for, fresh_database, opened
 from tests.loop.exchange import Reply, exchange
 from tests.serving import Serve
 
@@ -45,6 +46,14 @@ def target(test_server: TestServer, tmp_path_factory: pytest.TempPathFactory) ->
         with Serve(tmp_path_factory.mktemp("target"), **settings) as server:
             server.wait_ready()
             yield Target(server.port, server.key("write"), url, server.log)
+
+
+@pytest.fixture(scope="module")
+def world(test_server: TestServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """One application for the tests of a file."""
+    for url in fresh_database(test_server, "template"):
+        for application in opened(config_for(url, tmp_path_factory.mktemp("world"))):
+            yield World(application, url)
 
 
 def contents(database_url: str) -> dict[str, list[Any]]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,7 +28,6 @@ from tests.attacks.world import (
     variables,
 )
 from tests.client import ApiClient, Reply
-from tests.conftest import TestServer, fresh_database
 from tests.integration.conftest import open_pool
 from tests.seals import seal_all, seal_repository
 
@@ -44,16 +41,6 @@ TENANT = [route for route in GUARDED if not route.scopes & OF_EVERY_LEDGER]
 def name_of(route: Any) -> str:
     """A route in the name of a test."""
     return f"{route.method} {route.path}" if isinstance(route, Route) else str(route)
-
-
-@pytest.fixture(scope="module")
-def world(test_server: TestServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """One application for all of these tests."""
-    folder: Path = tmp_path_factory.mktemp("world")
-    for url in fresh_database(test_server, "template"):
-        app = Application(Config(database_url=url, data_dir=folder, db_min_idle=1, db_max_open=8, log_level="warning")).open()
-        yield World(app, url)
-        assert app.close(10) == []
 
 
 def asked(route: Route, world: World) -> tuple[dict[str, str], dict[str, Any] | None]:

@@ -144,21 +144,22 @@ OF_EVERY_LEDGER = {"ledgers:read", "ledgers:write"}
 
 
 class World:
-    """The application on a database with the ledgers `main` and `other`, each with an admin client."""
+    """Two ledgers that nobody else uses, `own` and `other`, each with an admin client."""
 
     def __init__(self, application: Application, database_url: str) -> None:
         self.application = application
         self.database_url = database_url
         with psycopg.connect(database_url, autocommit=True) as conn:  # fine scopes may not be storable yet
             conn.execute("ALTER TABLE api_keys DROP CONSTRAINT IF EXISTS api_keys_scopes_known")
-        self.own = ApiClient(application, make_key(database_url, "main", "admin"))
-        self.other = ApiClient(application, make_key(database_url, "other", "admin"))
+        self._name = f"own-{next(_numbers)}"
+        self.own = ApiClient(application, make_key(database_url, self._name, "admin"))
+        self.other = ApiClient(application, make_key(database_url, f"other-{next(_numbers)}", "admin"))
         self._clients: dict[frozenset[str], ApiClient] = {}
 
     def with_scopes(self, scopes: frozenset[str]) -> ApiClient:
-        """A client of `main` with exactly these fine scopes."""
+        """A client of `own`'s ledger with exactly these fine scopes."""
         if scopes not in self._clients:
-            self._clients[scopes] = ApiClient(self.application, make_key(self.database_url, "main", *sorted(scopes)))
+            self._clients[scopes] = ApiClient(self.application, make_key(self.database_url, self._name, *sorted(scopes)))
         return self._clients[scopes]
 
     def tempt(self, client: ApiClient) -> None:
