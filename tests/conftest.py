@@ -59,8 +59,6 @@ def test_server() -> Iterator[TestServer]:
     try:
         postgres.start()
         server = TestServer(postgres, folder)
-        server.execute("ALTER SYSTEM SET wal_compression = off")  # of a database that is copied it is most of the work
-        server.execute("SELECT pg_reload_conf()")
         server.execute("CREATE DATABASE template OWNER ledgerd")
         migrate(server.url("template"), sql_folder(), lambda _: None)
         yield server

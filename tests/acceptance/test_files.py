@@ -142,5 +142,5 @@ def test_an_import_that_is_interrupted_goes_on(
         check=False,
     )
     told = f"{len(lines)} lines: {MOST_IN_A_CHUNK} posted, {2 * MOST_IN_A_CHUNK} replayed, 0 refused"
-    assert (done.returncode, done.stdout.strip()) == (0, told)
+    assert (done.returncode, done.stdout.strip()) == (0, told), done.stderr
     assert count(db) == len(lines)

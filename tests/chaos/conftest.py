@@ -84,7 +84,7 @@ def usable_connections(ledger: Ledger) -> int:
     with psycopg.connect(ledger.database_url) as holder, psycopg.connect(ledger.database_url, autocommit=True) as look:
         holder.execute("LOCK TABLE users IN ACCESS EXCLUSIVE MODE")
         try:
-            wait_until(saturated, 15)
+            wait_until(saturated, 60)
             return int(look.execute(running).fetchone()[0])
         finally:
             holder.rollback()

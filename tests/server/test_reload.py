@@ -44,7 +44,7 @@ def test_a_reload_that_does_not_load_keeps_the_old_workers(
         wait_until(lambda: web.workers == before, 30)
         (faults / "broken").unlink()
         web.signal(signal.SIGHUP).wait_ready(3)
-        wait_until(lambda: not set(before) & set(web.workers), 30)
+        wait_until(lambda: not set(before) & set(web.workers), 60, lambda: web.log)
         assert "failed" not in web.notify.status
     assert clients.failures == []
     assert clients.refused == 0
@@ -63,7 +63,7 @@ def test_a_reload_that_hangs_keeps_the_old_workers(start: Callable[..., Web], lo
         web.wait_log("is not up after 8 s")
         (faults / "hangs").unlink()
         web.wait_ready(2)
-        wait_until(lambda: not set(before) & set(web.workers), 30)
+        wait_until(lambda: not set(before) & set(web.workers), 60, lambda: web.log)
     assert clients.failures == []
     assert web.notify.states == ["READY", "RELOADING", "RELOADING", "READY"]
 
