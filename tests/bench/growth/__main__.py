@@ -60,7 +60,8 @@ def check_disk(folder: Path, wanted: list[tuple[int, int]]) -> str | None:
     for accounts, transfers in wanted:
         largest[accounts] = max(transfers, largest.get(accounts, 0))
     sizes = [bytes_needed(accounts, transfers) for accounts, transfers in largest.items()]
-    needed, free = sum(sizes) + max(sizes) + SPARE, shutil.disk_usage(folder).free
+    there = sum(path.stat().st_blocks * 512 for path in folder.rglob("*") if path.is_file())  # of an earlier run
+    needed, free = sum(sizes) + max(sizes) + SPARE - there, shutil.disk_usage(folder).free
     return None if free >= needed else f"{folder} has {free / 1e9:.0f} GB free; about {needed / 1e9:.0f} GB are needed"
 
 
