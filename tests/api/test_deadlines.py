@@ -59,7 +59,7 @@ def test_a_transfer_under_way_at_its_deadline_is_ended(api: ApiClient, database_
     """Its caller cannot know yet; nobody else waits for its batch, so that ends at the database, and the same key posts it."""
     transfer = {"from_account_id": api.account(min_balance=None)["id"], "to_account_id": api.account()["id"], "amount": 5}
     with locked(database_url, "SELECT FROM accounts FOR UPDATE") as db:
-        reply = api.post("/api/transfers", transfer, Idempotency_Key="k", Request_Timeout="0.1")
+        reply = api.post("/api/transfers", transfer, Idempotency_Key="k", Request_Timeout="1")
         assert (reply.status, reply.code) == (504, "outcome_unknown")
         wait_until(lambda: waiting(db) == 0, 10)
     again = api.post("/api/transfers", transfer, Idempotency_Key="k")
