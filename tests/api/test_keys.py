@@ -307,8 +307,13 @@ def test_all_refusals_have_one_body(application: Application, api: ApiClient) ->
     assert len({tuple(sorted(kept.items())) for kept in headers}) == 1
 
 
-def test_a_refusal_takes_a_lookup_and_an_accepted_key_none(application: Application, api: ApiClient) -> None:
+def test_a_refusal_takes_a_lookup_and_an_accepted_key_none(config: Config, key: str) -> None:
     """For longer than a second, while notifications arrive."""
+    for application in opened(config):
+        _look_up_refused_keys_alone(application, ApiClient(application, key))
+
+
+def _look_up_refused_keys_alone(application: Application, api: ApiClient) -> None:
     api.get("/api/users")
     wait_until(lambda: application.database.listener.proved_within(0.5), 10)
     lookups: list[str] = []
