@@ -32,7 +32,7 @@ def test_a_full_queue_is_told_before_anything_else_is_looked_at(
             blocker.execute("SELECT FROM accounts WHERE id = %s FOR UPDATE", (source,))
             wait_until(lambda: posting.statistics().receivers_waiting == 1, 10)  # the lane is there
             accepted = [threads.submit(api.transfer, source, target, 1)]
-            wait_until(lambda: posting.statistics().receivers_waiting == 0, 10)  # the lane has it
+            wait_until(lambda: posting.statistics().receivers_waiting == 0 == posting.statistics().buffered, 10)  # it has it
             accepted.append(threads.submit(api.transfer, source, target, 1))
             wait_until(lambda: posting.statistics().buffered == 1, 10)
             refused = stranger.call("POST", "/api/transfers", raw=b"{")
