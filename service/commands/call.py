@@ -9,13 +9,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from service.api.body import STRICT, telling_what_is_wrong
 from service.client import Client, Reply
 from service.client.repetition import NOTHING_DONE
 from service.client.request import new_key, takes_key
 from service.commands.arguments import header, timeout
 from service.commands.command import add_command, say
 from service.concurrency.context import background
-from service.errors import LedgerdError, OutcomeUnknown
+from service.errors import InvalidInput, LedgerdError, MalformedRequest, OutcomeUnknown
 
 SERVER = "http://127.0.0.1:8080"
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -81,9 +82,9 @@ def _call(options: argparse.Namespace) -> int:
                     background(), options.method, options.path, body, headers=headers, idempotency_key=key
                 )
                 _print(reply, include=options.include)
+    except BrokenPipeError:
+        raise
     except (OSError, ValueError) as error:
-        if isinstance(error, BrokenPipeError):
-            raise
         say(str(error))
         return _WRONG_CALL
     except LedgerdError as error:
@@ -113,7 +114,7 @@ def _client(options: argparse.Namespace) -> Client:
 
 
 def _body(given: str | None) -> Any:
-    """The JSON of the call, of a file or of standard input. Raises OSError, and ValueError for what is no JSON."""
+    """The JSON of the call, of a file or of standard input, read as the server does. Raises OSError, and ValueError."""
     if given is None:
         return None
     if given == "-":
@@ -123,21 +124,14 @@ def _body(given: str | None) -> Any:
         with open(where, "rb") as file:
             data = file.read(_MOST_BODY + 1)
     else:
-        where, data = "the body", os.fsencode(given)
+        where, data = "the argument", os.fsencode(given)
     if len(data) > _MOST_BODY:
         raise ValueError(f"{where} is larger than {_MOST_BODY >> 20} MiB")
     try:
-        return json.loads(data.decode(), object_pairs_hook=_unique)
-    except ValueError as error:
-        raise ValueError(f"{where} is not JSON: {error}") from error
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} is there twice")
-    return found
+        with telling_what_is_wrong():
+            return STRICT.decode(data.decode())
+    except (MalformedRequest, InvalidInput) as error:
+        raise ValueError(f"{where}: {error.message}") from error
 
 
 def _print_pages(client: Client, options: argparse.Namespace) -> None:

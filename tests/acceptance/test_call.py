@@ -90,9 +90,9 @@ def test_another_server_is_asked_where_one_is_not_there() -> None:
     ("arguments", "told"),
     [
         (["GET", "api/accounts"], "a path that begins with /"),
-        (["POST", "/api/accounts", "{asset"], "the body is not JSON"),
-        (["POST", "/api/accounts", '{"asset": 1, "asset": 2}'], "'asset' is there twice"),
-        (["POST", "/api/accounts", '{"asset": NaN}'], "not JSON compliant"),
+        (["POST", "/api/accounts", "{asset"], "the argument: The body is not JSON: Expecting"),
+        (["POST", "/api/accounts", '{"asset": 1, "asset": 2}'], "The member 'asset' is given more than once"),
+        (["POST", "/api/accounts", '{"asset": NaN}'], "NaN is no JSON number"),
         (["POST", "/api/accounts", "@/nowhere/body.json"], "/nowhere/body.json"),
         (["GET", "/api/accounts", "--key-file", "/nowhere/key"], "/nowhere/key"),
         (["GET", "/api/accounts", "--server", "ftp://127.0.0.1"], "the URL of a server"),
