@@ -70,6 +70,20 @@ class ApiClient:
         """Post a transfer."""
         return self.post("/api/transfers", {"from_account_id": source, "to_account_id": target, "amount": amount, **fields})
 
+    def whole_list(self, path: str, limit: int) -> list[dict[str, Any]]:
+        """Every element, `limit` a page at most."""
+        found: list[dict[str, Any]] = []
+        joint, cursor = "&" if "?" in path else "?", ""
+        for _ in range(100):
+            reply = self.get(f"{path}{joint}limit={limit}{cursor}")
+            assert reply.status == 200, reply.body
+            assert len(reply.json["data"]) <= limit
+            found += reply.json["data"]
+            if reply.json["next_cursor"] is None:
+                return found
+            cursor = f"&cursor={reply.json['next_cursor']}"
+        raise AssertionError("the list does not end")
+
     def _made(self, path: str, body: Any) -> dict[str, Any]:
         reply = self.post(path, body)
         assert reply.status == 201, reply.body

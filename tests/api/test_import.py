@@ -33,7 +33,7 @@ def send(api: ApiClient, body: str | bytes, media_type: str = NDJSON, name: str 
     return api.call("POST", path, raw=raw, Content_Type=media_type)
 
 
-def line(source: int, target: int, amount: Any = 1, **more: Any) -> str:
+def line(source: int | str, target: int, amount: Any = 1, **more: Any) -> str:
     """A line of NDJSON."""
     return json.dumps({"from_account_id": source, "to_account_id": target, "amount": amount, **more})
 
@@ -142,13 +142,14 @@ def test_a_name_is_of_one_file(api: ApiClient, accounts: list[int]) -> None:
     assert api.get(f"/api/accounts/{shop}").json["version"] == len(lines)
 
 
+WORLD = "the outside world"  # in a line: its number, which the test knows
 BAD_LINES: list[tuple[bytes, str, str]] = [
     (b"", "malformed_request", ""), (b"  ", "malformed_request", ""), (b"{", "malformed_request", ""),
     (b"[]", "malformed_request", ""), (b"\xff{}", "malformed_request", ""), (b"{} {}", "malformed_request", ""),
     (b'{"amount": NaN}', "malformed_request", ""), (b'{"amount": 1, "amount": 2}', "invalid_input", "amount"),
     (line(1, 2, 0).encode(), "invalid_input", "amount"), (line(1, 2, "5").encode(), "invalid_input", "amount"),
     (line(1, 2, colour=1).encode(), "invalid_input", "colour"), (line(1, 1).encode(), "same_account", "to_account_id"),
-    (line(1, 10**15).encode(), "not_found", "from_account_id"), (b"x" * (MOST_LINE + 1), "malformed_request", ""),
+    (line(WORLD, 10**15).encode(), "not_found", "to_account_id"), (b"x" * (MOST_LINE + 1), "malformed_request", ""),
     (b'{"a":' + b"[" * 100_000, "malformed_request", ""),
 ]
 
@@ -177,7 +178,7 @@ def test_a_bad_line_harms_no_other(
     api: ApiClient, accounts: list[int], bad: bytes, code: str, field: str, end: str
 ) -> None:
     """It is told with its number, and the lines around it are posted; with a mark at the beginning, and either line end."""
-    good = line(*accounts[:2]).encode()
+    good, bad = line(*accounts[:2]).encode(), bad.replace(json.dumps(WORLD).encode(), b"%d" % accounts[0])
     reply = send(api, b"\xef\xbb\xbf" + end.encode().join([good, bad, good, b""]))
     assert refused(reply) == [(2, code, field)]
     assert reply.json["posted"] == 2

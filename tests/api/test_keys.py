@@ -55,13 +55,7 @@ def test_keys_are_listed_in_pages_in_the_order_of_making(api: ApiClient) -> None
     """Those of the own ledger, the revoked ones too."""
     made = [api.post("/api/keys", {"scopes": ["read"], "name": str(number)}).json for number in range(4)]
     api.call("DELETE", f"/api/keys/{made[0]['id']}")
-    names, cursor = [], ""
-    while True:
-        page = api.get(f"/api/keys?limit=2{cursor}").json
-        names += [key["name"] for key in page["data"]]
-        if page["next_cursor"] is None:
-            break
-        cursor = f"&cursor={page['next_cursor']}"
+    names = [key["name"] for key in api.whole_list("/api/keys", 2)]
     assert names == ["", "0", "1", "2", "3"]
 
 

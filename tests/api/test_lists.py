@@ -25,16 +25,7 @@ def made(api: ApiClient) -> list[dict[str, Any]]:
 
 def read(api: ApiClient, query: dict[str, Any]) -> list[int]:
     """The ids of the whole list, three a page."""
-    found: list[int] = []
-    cursor: dict[str, str] = {}
-    for _ in range(20):
-        reply = api.get(f"/api/transfers?{urlencode({'limit': 3} | query | cursor)}")
-        assert reply.status == 200, reply.body
-        found += [transfer["id"] for transfer in reply.json["data"]]
-        if reply.json["next_cursor"] is None:
-            return found
-        cursor = {"cursor": reply.json["next_cursor"]}
-    raise AssertionError("the list does not end")
+    return [transfer["id"] for transfer in api.whole_list(f"/api/transfers?{urlencode(query)}", 3)]
 
 
 def test_filters_may_be_combined(api: ApiClient, made: list[dict[str, Any]]) -> None:

@@ -35,12 +35,7 @@ def test_what_is_posted_is_sealed(sealing: Application, database_url: str) -> No
     assert [seal["number"] for seal in whole["data"]] == [3, 2, 1]
     assert [seal["previous_hash"] for seal in whole["data"]] == [*(seal["hash"] for seal in whole["data"][1:]), "0" * 64]
     assert (whole["sealed_to"], whole["unsealed_since"]) == (posted, None)
-    pages, cursor = [], ""
-    while cursor is not None:
-        page = api.get(f"/api/audit/seals?limit=1{cursor and '&cursor=' + cursor}").json
-        pages += page["data"]
-        cursor = page["next_cursor"]
-    assert pages == whole["data"]
+    assert api.whole_list("/api/audit/seals", 1) == whole["data"]
     sealing.telemetry.metrics.refresh()
     assert "ledgerd_unsealed_age_seconds 0.0" in api.get("/metrics").body.decode()
 
