@@ -14,6 +14,8 @@ from tests.api.alone.test_telemetry import scrape
 from tests.client import ApiClient
 from tests.serving import wait_until
 
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+
 
 @pytest.fixture
 def config(config: Config) -> Config:
@@ -28,11 +30,11 @@ def test_a_full_queue_is_told_before_anything_else_is_looked_at(
     source, target = (api.account(min_balance=None)["id"] for _ in range(2))
     posting, stranger = application.resources.posting, ApiClient(application, None)
     with ThreadPoolExecutor(2) as threads:
-        with psycopg.connect(database_url) as blocker:
+        with psycopg.connect(database_url) as blocker, psycopg.connect(database_url, autocommit=True) as db:
             blocker.execute("SELECT FROM accounts WHERE id = %s FOR UPDATE", (source,))
             wait_until(lambda: posting.statistics().receivers_waiting == 1, 10)  # the lane is there
             accepted = [threads.submit(api.transfer, source, target, 1)]
-            wait_until(lambda: posting.statistics().receivers_waiting == 0 == posting.statistics().buffered, 10)  # it has it
+            wait_until(lambda: db.execute(WAITING).fetchone() == (1,), 10)  # the lane has it, and takes no other along
             accepted.append(threads.submit(api.transfer, source, target, 1))
             wait_until(lambda: posting.statistics().buffered == 1, 10)
             refused = stranger.call("POST", "/api/transfers", raw=b"{")
