@@ -1,5 +1,8 @@
 # ledgerd. `make help` lists what there is; everything works as root and as an ordinary user.
-PYTHON ?= python3
+# The system's interpreter goes before another in PATH: distributions build theirs with profile-guided optimization, and one that was
+# compiled without it takes a fifth more for each request (docs/performance.md).
+FITS = import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
+PYTHON ?= $(shell for found in /usr/bin/python3 python3; do "$$found" -c '$(FITS)' 2>/dev/null && break; done; echo "$$found")
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed

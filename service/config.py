@@ -22,7 +22,7 @@ from service.settings import Reader, is_origin, is_postgres_url, is_proxy, mask_
 LOG_LEVELS = ("debug", "info", "warning", "error")
 GREATEST_BURST = 2_000_000  # requests
 SYSTEM_STATE = Path("/var/lib/ledgerd")
-MOST_CONNECTIONS = 4096  # of clients to a worker; above the posting queue, so that overload is answered and not left to wait
+MOST_CONNECTIONS = 4096  # of clients to a worker
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,7 @@ class Config:
     db_min_idle: int = 5
     db_max_lifetime_s: float = 300.0
     db_max_idle_s: float = 600.0
-    posting_queue: int = 1024
+    posting_queue: int = MOST_CONNECTIONS
     user_cache: int = 10_000
     user_cache_ttl_s: float = 600.0
     search_timeout_s: float = 2.0

@@ -48,3 +48,13 @@ def streaming_standby(primary: EmbeddedPostgres, *, max_connections: int = 200) 
 def superuser(postgres: EmbeddedPostgres, database: str = "postgres") -> str:
     """The address of a database on it, as its superuser."""
     return f"postgresql://postgres@/{database}?host={postgres.data_dir / 'socket'}"
+
+
+def keep_recovering(postgres: EmbeddedPostgres) -> None:
+    """Stop a running server such that its next start recovers without an end, and takes no connections meanwhile."""
+    with psycopg.connect(superuser(postgres), autocommit=True) as conn:
+        conn.execute("ALTER SYSTEM SET hot_standby = off")
+    postgres.stop()
+    cluster = postgres.data_dir / "postgres"
+    (cluster / "standby.signal").touch()
+    shutil.chown(cluster / "standby.signal", cluster.stat().st_uid, cluster.stat().st_gid)

@@ -128,9 +128,9 @@ class Channel(Handover, Generic[T]):
             self.shut()
 
     @property
-    def is_full(self) -> bool:
-        """Whether it holds as many values as it may. A glance without the lock: it may be otherwise a moment later."""
-        return len(self.values) >= self.capacity
+    def depth(self) -> int:
+        """How many values it holds. A glance without the lock: it may be otherwise a moment later."""
+        return len(self.values)
 
     def statistics(self) -> ChannelStatistics:
         """What the channel holds now."""

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from service.concurrency.context import Context
 from service.config import MOST_CONNECTIONS
+from service.control_group import least_limit, memory_limit
 from service.doctor.examine import Examination, Group, Verdicts
 from service.doctor.files import nearest
-from service.doctor.kernel import least_limit
 from service.doctor.replication import MEBIBYTE, shown
 from service.doctor.subject import Subject
 from service.doctor.transactions import EXAMINATIONS
@@ -105,9 +105,7 @@ def tasks(_ctx: Context, subject: Subject) -> Verdicts:
 
 def memory(_ctx: Context, subject: Subject) -> Verdicts:
     """Memory that the control group allows (systemd's MemoryMax=)."""
-    limit = least_limit(
-        subject.processes, subject.control_groups, second="memory.max", first=("memory", "memory.limit_in_bytes")
-    )
+    limit = memory_limit(subject.processes, subject.control_groups)
     needed = subject.config.workers * WORKER_BYTES + (DATABASE_BYTES if subject.config.database_url is None else 0)
     if limit is None:
         return ok("no limit of the control group is to be seen here")

@@ -8,6 +8,8 @@ What a caller may rely on:
 
 - A refused request harms none of its batch. A fault that one request causes hits that request alone, or those that were
   handed in together with it: these are never split over two batches.
+- Many may wait while their turn comes soon: under too much load it is better to be late than to refuse, which costs nearly as
+  much as the work. Where it does not come soon, as with a database that does not answer, fewer may.
 - Overloaded, Unavailable, DeadlineExceeded: nothing was posted. OutcomeUnknown: it may have been; the same key tells.
 - When the answer to a batch is lost, requests with a key are posted again (the key makes that safe) until their outcome is
   known; those without one get OutcomeUnknown.
@@ -34,6 +36,8 @@ from service.ledger.transfers import Outcome, PostRequest
 log = logging.getLogger(__name__)
 
 MOST_IN_A_BATCH = 512
+MOST_WHEN_SLOW = 1024  # that wait, where the lane does not come to them
+SOON_S = 3.0
 BACKOFF_S = (0.01, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)  # pauses before each further attempt at a batch
 
 
@@ -92,12 +96,19 @@ class Posting:
         *,
         capacity: int,
         longest_s: float,
+        most_when_slow: int = MOST_WHEN_SLOW,
+        soon_s: float = SOON_S,
         on_batch: Callable[[BatchReport], None] = lambda _batch: None,
     ) -> None:
         self._store = store
         self._on_batch = on_batch
         self._longest_s = longest_s  # of a batch, with all attempts, where a request has no earlier deadline
         self._waiting: Channel[_Job] = Channel(capacity)
+        self._most_when_slow = min(most_when_slow, capacity)
+        self._soon_s = soon_s
+        self._capacity = capacity
+        self._taken_at = monotonic()  # when the lane last took some that waited
+        self._oldest_waited_s = 0.0  # how long the first of them had
 
     def post(self, ctx: Context, request: PostRequest) -> Outcome:
         """Post `request` and wait for its outcome; the errors are the module's."""
@@ -111,6 +122,7 @@ class Posting:
         if len(requests) > MOST_IN_A_BATCH:
             raise ValueError(f"{len(requests)} requests are more than a batch has: {MOST_IN_A_BATCH}")
         ctx.check()
+        self.check_room()
         job = _Job(ctx, requests, monotonic())
         try:
             self._waiting.send_nowait(job)
@@ -134,6 +146,8 @@ class Posting:
                 taken = self._waiting.receive_batch(background(), MOST_IN_A_BATCH)
             except ChannelClosed:
                 return
+            self._taken_at = monotonic()
+            self._oldest_waited_s = self._taken_at - taken[0].since
             for batch in _batches(taken):
                 if wanted := [job for job in batch if _still_wanted(job)]:
                     began_at = monotonic()
@@ -147,8 +161,13 @@ class Posting:
 
     def check_room(self) -> None:
         """Raise Overloaded where `post` would, for want of room."""
-        if self._waiting.is_full:
+        depth = self._waiting.depth
+        if depth >= self._most_when_slow and (depth >= self._capacity or not self._comes_soon()):
             raise _overloaded()
+
+    def _comes_soon(self) -> bool:
+        """Whether the lane took the last ones after `soon_s` at most, and no longer ago than that."""
+        return self._oldest_waited_s <= self._soon_s and monotonic() - self._taken_at <= self._soon_s
 
     def close(self) -> None:
         """Take no further requests; the lane ends when those that wait are posted. A second time does nothing."""

@@ -26,9 +26,11 @@ from urllib.parse import quote
 
 from service.errors import ConfigurationError
 from service.repository.binaries import NEWEST, copy_packaged, major_version, packaged_binaries
+from service.repository.sizing import settings_for
 
 DATABASE = ROLE = "ledgerd"
-START_TIMEOUT_S = 60.0
+START_TIMEOUT_S = 3500.0  # a recovery takes as long as the log is; below TimeoutStartSec= of systemd/ledgerd-postgres.service
+TELL_AFTER_S = 3.0  # what a start waits for
 STOP_TIMEOUT_S = 60.0
 QUIT_TIMEOUT_S = 10.0
 ANSWER_TIMEOUT_S = 3
@@ -40,9 +42,7 @@ _SETTINGS = """
 listen_addresses = ''
 unix_socket_permissions = 0700
 password_encryption = 'scram-sha-256'
-shared_buffers = '128MB'
 checkpoint_timeout = '15min'
-max_wal_size = '2GB'
 max_slot_wal_keep_size = '8GB'
 timezone = 'UTC'
 log_timezone = 'UTC'
@@ -53,11 +53,18 @@ jit = off
 """
 
 
+Report = Callable[[str], None]
+GiveUp = Callable[[], bool]
+
+
+class StartAbandoned(Exception):
+    """Whoever started PostgreSQL did not want it any more before it took connections."""
+
+
 class EmbeddedPostgres:
     """One database cluster in `data_dir`/postgres. `bin_dir` None takes the binaries of the extra.
 
     PostgreSQL's own log goes to `data_dir`/postgres.log, or with `log_to_stderr` to where this process writes.
-    `start_timeout_s` bounds how long a start may take, with its recovery.
     """
 
     def __init__(
@@ -67,11 +74,9 @@ class EmbeddedPostgres:
         bin_dir: Path | None = None,
         max_connections: int = 100,
         log_to_stderr: bool = False,
-        start_timeout_s: float = START_TIMEOUT_S,
     ) -> None:
         self.data_dir = data_dir
         self._log = None if log_to_stderr else data_dir / "postgres.log"
-        self._start_timeout_s = start_timeout_s
         self._cluster = data_dir / "postgres"
         self._socket_dir = _socket_dir(data_dir)
         self._bin_dir = bin_dir
@@ -110,10 +115,11 @@ class EmbeddedPostgres:
                 " and PostgreSQL does not run as root; choose one outside, such as /var/lib/ledgerd"
             )
 
-    def start(self, report: Callable[[str], None] = lambda _: None) -> None:
+    def start(self, report: Report = lambda _: None, give_up: GiveUp = lambda: False) -> None:
         """Start the server, making the cluster first when there is none. Returns when it takes connections.
 
-        Raises ConfigurationError when another ledgerd has the data directory, or the server does not come up.
+        Raises ConfigurationError when another ledgerd has the data directory, or the server does not come up within
+        START_TIMEOUT_S, its recovery included; StartAbandoned when `give_up` says so before.
         """
         self._prepare_folders()
         self._take_lock()
@@ -125,7 +131,7 @@ class EmbeddedPostgres:
                 self._initialise(bin_dir)
             self._check_version(bin_dir)
             self._write_settings()
-            self._launch(bin_dir)
+            self._launch(bin_dir, report, give_up)
             self._ensure_database(bin_dir)
         except BaseException:
             self.stop()
@@ -157,9 +163,9 @@ class EmbeddedPostgres:
         """The exit status of a server that has ended by itself, else None."""
         return None if self._process is None else self._process.poll()
 
-    def relaunch(self) -> None:
-        """Start the server again after it has ended by itself; it recovers from its log."""
-        self._launch(self._reachable_binaries(lambda _: None))
+    def relaunch(self, report: Report = lambda _: None, give_up: GiveUp = lambda: False) -> None:
+        """Start the server again after it has ended by itself; it recovers from its log. The errors are those of `start`."""
+        self._launch(self._reachable_binaries(report), report, give_up)
 
     def responds(self) -> bool:
         """Whether the server answers within `ANSWER_TIMEOUT_S`, be it that it takes no connections while it recovers."""
@@ -209,7 +215,7 @@ class EmbeddedPostgres:
         lock.flush()
         self._lock = lock
 
-    def _reachable_binaries(self, report: Callable[[str], None]) -> Path:
+    def _reachable_binaries(self, report: Report) -> Path:
         """The folder of the binaries, or of a copy in the data directory where PostgreSQL's user cannot enter the first."""
         bin_dir = self._bin_dir or packaged_binaries()
         if self._user is None or self._can("-x", bin_dir / "postgres"):
@@ -257,7 +263,8 @@ class EmbeddedPostgres:
         me = pwd.getpwuid(os.geteuid()).pw_name
         server_user = self._user.pw_name if self._user is not None else me
         maps = [f"ledgerd {name} {role}" for name in {me, server_user} for role in (ROLE, "postgres")]
-        text = _SETTINGS + f"max_connections = {self._max_connections}\nunix_socket_directories = '{self._socket_dir}'\n"
+        text = f"{_SETTINGS}{settings_for(self._cluster)}max_connections = {self._max_connections}\n"
+        text += f"unix_socket_directories = '{self._socket_dir}'\n"
         files = {
             "ledgerd.conf": text,
             "pg_hba.conf": "# Written by ledgerd at every start.\nlocal all all peer map=ledgerd\n"
@@ -273,7 +280,7 @@ class EmbeddedPostgres:
             with main.open("a", encoding="utf-8") as file:
                 file.write("\ninclude 'ledgerd.conf'\n")
 
-    def _launch(self, bin_dir: Path) -> None:
+    def _launch(self, bin_dir: Path, report: Report, give_up: GiveUp) -> None:
         with open(self._log, "ab") if self._log else nullcontext() as log:
             self._process = subprocess.Popen(
                 [bin_dir / "postgres", "-D", str(self._cluster)],
@@ -282,11 +289,17 @@ class EmbeddedPostgres:
                 preexec_fn=die_with_parent,  # noqa: PLW1509  # this process has one thread when it starts a server
                 user=self._uid, group=self._gid, extra_groups=self._groups,
             )
-        end = time.monotonic() + self._start_timeout_s
-        while self._is_ready(bin_dir) != ACCEPTS:
-            if self._process.poll() is not None or time.monotonic() > end:
+        began, told = time.monotonic(), False
+        while (state := self._is_ready(bin_dir)) != ACCEPTS:
+            waited_s = time.monotonic() - began
+            if self._process.poll() is not None or waited_s > START_TIMEOUT_S:
                 reason = f"{_last_line(self._log.read_bytes())} (see {self._log})" if self._log else "see its own words above"
                 raise ConfigurationError(f"PostgreSQL did not start: {reason}")
+            if give_up():
+                raise StartAbandoned
+            if state == REJECTS and waited_s > TELL_AFTER_S and not told:
+                report("PostgreSQL recovers from its log; this takes as long as the log is")
+                told = True
             time.sleep(0.05)
 
     def _ensure_database(self, bin_dir: Path) -> None:

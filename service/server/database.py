@@ -18,7 +18,6 @@ from service.server.notify import Notifier
 from service.server.supervisor import SPARE_CONNECTIONS
 
 INSTANCES = 2  # during a release the old and the new one hold their pools at once
-RECOVERY_TIMEOUT_S = 3500.0  # below TimeoutStartSec= of systemd/ledgerd-postgres.service
 POLL_S = 0.25
 
 
@@ -33,7 +32,6 @@ def run_postgres(config: Config, say: Callable[[str], None]) -> int:
         bin_dir=config.postgres_bin,
         max_connections=INSTANCES * config.connections + SPARE_CONNECTIONS,
         log_to_stderr=True,
-        start_timeout_s=RECOVERY_TIMEOUT_S,
     )
     systemd = Notifier.take_from(os.environ)
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -12,7 +12,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import FrameType
 
@@ -25,7 +25,7 @@ from service.errors import ConfigurationError
 from service.extras import grpc_problems
 from service.ledger.grants import Grant
 from service.repository.connect import server_limits
-from service.repository.embedded import EmbeddedPostgres, die_with_parent
+from service.repository.embedded import EmbeddedPostgres, StartAbandoned, die_with_parent
 from service.repository.migrate import migrate
 from service.repository.queries import sql_folder
 from service.server.companion import Companion
@@ -57,7 +57,10 @@ def serve(config: Config, env: Mapping[str, str], say: Callable[[str], None]) ->
         url = config.database_url
         if url is None:
             database = embedded(config)
-            database.start(say)
+            try:
+                database.start(say, give_up=signals.came)
+            except StartAbandoned:
+                return ExitStatus.STOPPED
             _link_data_dir(config, say)
             stack.callback(database.stop)
             url = database.url
@@ -111,6 +114,10 @@ class _Signals:
             self.count += 1
         self._parking.wake()
 
+    def came(self) -> bool:
+        """Whether to stop."""
+        return self.count > 0
+
     def sleep(self, timeout_s: float) -> None:
         """Sleep until a signal comes or `timeout_s` has passed."""
         self._parking.wait(timeout_s)
@@ -135,7 +142,8 @@ def _watch(
             return status if status > 0 else ExitStatus.PROBLEM
         if database is not None and database.poll() is not None:
             say("PostgreSQL ended by itself; starting it again")
-            database.relaunch()
+            with suppress(StartAbandoned):
+                database.relaunch(say, give_up=signals.came)
         for companion in companions:
             companion.watch()
     say("stopping: requests in flight are finished (once more Ctrl-C or SIGTERM stops at once)")

@@ -64,7 +64,7 @@ def metrics_folder(server: Serve) -> Path:
 def test_figures_are_those_of_all_workers_whoever_answers(served: Serve) -> None:
     """Counters add up; they outlive a worker that is killed and a reload; gauges are of the living alone."""
     posted = post_until_both_worked(served, served.key())
-    before = wait_for(served, **{"transfers_total  posted": posted, "workers": 2, "posting_queue_capacity": 2048})
+    before = wait_for(served, **{"transfers_total  posted": posted, "workers": 2, "posting_queue_capacity": 8192})
     assert before["ledgerd_http_requests_total POST /api/transfers 201"] == posted
     assert before["ledgerd_posting_wait_seconds_count"] == posted
     assert before["ledgerd_pool_connections_max primary"] == 20

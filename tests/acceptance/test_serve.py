@@ -16,6 +16,7 @@ from tests.acceptance.test_posting import open_accounts, post
 from tests.client import HttpClient
 from tests.invariants import check_invariants
 from tests.serving import Serve, descendants, http_status, ledgerd, wait_until
+from tests.standby import keep_recovering
 
 ONE_WORKER = {"LEDGERD_WORKERS": "1"}
 
@@ -72,6 +73,18 @@ def test_it_recovers_after_kill_9_of_everything(data_dir: Path) -> None:
         assert client.call("GET", f"/api/accounts/{second}").json["balance"] == 1_250
         client.close()
         check_invariants(EmbeddedPostgres(data_dir).url)
+
+
+def test_a_long_recovery_does_not_end_the_start(data_dir: Path) -> None:
+    """It is told; a signal ends the start with status 0, and leaves nothing running."""
+    postgres = EmbeddedPostgres(data_dir)
+    postgres.start()
+    keep_recovering(postgres)
+    with Serve(data_dir, **ONE_WORKER) as server:
+        wait_until(lambda: "PostgreSQL recovers from its log" in server.log.read_text(), 20)
+        assert server.process.poll() is None
+        assert server.stop() == 0
+    assert not postgres.is_running()
 
 
 def test_its_children_end_with_it(data_dir: Path) -> None:

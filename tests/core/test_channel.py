@@ -294,13 +294,12 @@ def test_a_close_meets_a_send_in_any_interleaving() -> None:
     assert outcomes == {True, False}
 
 
-def test_a_glance_tells_whether_there_is_room() -> None:
-    """As `send_nowait` would find it where nobody waits to receive."""
+def test_a_glance_tells_how_much_it_holds() -> None:
+    """As `statistics` would."""
     channel: Channel[int] = Channel(2)
-    seen = [channel.is_full]
+    seen = [channel.depth]
     for value in (1, 2):
         channel.send_nowait(value)
-        seen.append(channel.is_full)
+        seen.append(channel.depth)
     channel.receive_nowait()
-    assert [*seen, channel.is_full] == [False, False, True, False]
-    assert Channel(0).is_full
+    assert [*seen, channel.depth] == [0, 1, 2, 1]

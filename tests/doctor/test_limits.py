@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ import psycopg
 import pytest
 
 from service.config import Config
+from service.control_group import usable_memory
 from service.doctor import limits, transactions
 from service.doctor.subject import Subject
 from service.doctor.verdict import State
@@ -134,6 +136,14 @@ def test_the_limits_of_the_control_group(tmp_path: Path, version: int) -> None:
         (verdict,) = ask(examination, little)
         assert verdict.state is State.WARNING
         assert word in verdict.hint
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_the_memory_that_may_be_used(tmp_path: Path, version: int) -> None:
+    """The least of the host's and the control group's; where nothing says so, the host's."""
+    group = control_groups(tmp_path, version, tasks="256", memory=str(GIBIBYTE // 8))
+    assert usable_memory(group.processes, group.control_groups) == GIBIBYTE // 8
+    assert usable_memory(tmp_path / "nowhere", tmp_path) == os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def test_no_control_group_is_no_limit(tmp_path: Path) -> None:

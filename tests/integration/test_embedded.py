@@ -13,10 +13,13 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from service.control_group import usable_memory
 from service.errors import ConfigurationError
 from service.repository import embedded
-from service.repository.embedded import EmbeddedPostgres
+from service.repository.embedded import EmbeddedPostgres, StartAbandoned
+from service.repository.sizing import max_wal_size_mib, shared_buffers_mib
 from tests.serving import descendants, is_there, stopped, wait_until
+from tests.standby import keep_recovering
 
 
 @pytest.fixture
@@ -125,3 +128,47 @@ def test_a_server_that_stands_still_does_not_hold_up_the_stop(
     postgres.start()
     with psycopg.connect(postgres.url) as conn:
         assert conn.execute("SELECT n FROM kept").fetchone() == (1,)
+
+
+def test_a_long_recovery_is_told_and_can_be_given_up(
+    postgres: EmbeddedPostgres, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the server takes no connections yet the start goes on, says why, and ends when it is told to."""
+    keep_recovering(postgres)
+    monkeypatch.setattr(embedded, "TELL_AFTER_S", 0.2)
+    told: list[str] = []
+    with pytest.raises(StartAbandoned):
+        postgres.start(told.append, give_up=lambda: bool(told))
+    assert told == ["PostgreSQL recovers from its log; this takes as long as the log is"]
+    assert postgres.poll() is None
+    assert not postgres.is_running()
+    monkeypatch.setattr(embedded, "START_TIMEOUT_S", 0.2)
+    with pytest.raises(ConfigurationError, match="PostgreSQL did not start"):
+        postgres.start()
+
+
+def test_it_takes_its_part_of_the_host(postgres: EmbeddedPostgres, folder: Path) -> None:
+    """Buffers by the memory, and room for the log by the disk; what `ALTER SYSTEM` says outlives a start."""
+    buffers, log = shared_buffers_mib(usable_memory()), max_wal_size_mib(shutil.disk_usage(folder).total)
+    with psycopg.connect(postgres.url.replace("ledgerd@", "postgres@"), autocommit=True) as conn:
+        sizes = "SELECT pg_size_bytes(current_setting('shared_buffers')), pg_size_bytes(current_setting('max_wal_size'))"
+        assert conn.execute(sizes).fetchone() == (buffers << 20, log << 20)
+        conn.execute("ALTER SYSTEM SET max_wal_size = '3GB'")
+    postgres.stop()
+    postgres.start()
+    with psycopg.connect(postgres.url) as conn:
+        assert conn.execute(sizes).fetchone() == (buffers << 20, 3 << 30)
+
+
+@pytest.mark.parametrize(
+    ("memory_mib", "buffers"), [(256, 128), (1024, 128), (2048, 256), (24_000, 3000), (32_768, 4096), (1 << 20, 4096)]
+)
+def test_an_eighth_of_the_memory(memory_mib: int, buffers: int) -> None:
+    """Within bounds."""
+    assert shared_buffers_mib(memory_mib << 20) == buffers
+
+
+@pytest.mark.parametrize(("disk_gib", "log_mib"), [(1, 2048), (32, 2048), (64, 4096), (256, 16_384), (4096, 16_384)])
+def test_a_sixteenth_of_the_disk(disk_gib: int, log_mib: int) -> None:
+    """Within bounds."""
+    assert max_wal_size_mib(disk_gib << 30) == log_mib

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,7 @@ from service.concurrency.context import background
 from service.concurrency.spawn import Tasks
 from service.ledger import posting
 from service.ledger.posting import Posting
-from tests.unit.lanes import ModelStore
+from tests.unit.lanes import Lanes, ModelStore
 
 
 @pytest.fixture
@@ -20,12 +21,23 @@ def store() -> ModelStore:
 
 
 @pytest.fixture
-def lane(store: ModelStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[Posting]:
-    """A running lane with room for 4 that wait, whose pauses are short."""
+def lanes(store: ModelStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lanes]:
+    """Starts lanes whose pauses are short."""
     monkeypatch.setattr(posting, "BACKOFF_S", (0.001,) * 3)
-    lane = Posting(store, capacity=4, longest_s=5)
-    tasks = Tasks(background())
-    tasks.spawn("lane", lane.run_lane)
-    yield lane
-    lane.close()
+    tasks, running = Tasks(background()), []
+
+    def run(**options: Any) -> Posting:
+        running.append(Posting(store, longest_s=5, **options))
+        tasks.spawn("lane", running[-1].run_lane)
+        return running[-1]
+
+    yield run
+    for lane in running:
+        lane.close()
     assert tasks.stop(10) == []
+
+
+@pytest.fixture
+def lane(lanes: Lanes) -> Posting:
+    """A running lane with room for 4 that wait."""
+    return lanes(capacity=4)

@@ -16,6 +16,9 @@ from service.ledger.transfers import Outcome, Posted, PostRequest, Refused, Tran
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
+Lanes = Callable[..., Posting]
+
+
 class ModelStore:
     """A BatchStore over the model, which a generated test ties to the database's function.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from service.concurrency.context import background, with_cancel, with_timeout
@@ -10,7 +12,7 @@ from service.ledger import posting
 from service.ledger.posting import Posting
 from service.ledger.transfers import Posted, Refused
 from tests.core.clock import ManualClock
-from tests.unit.lanes import Caller, Gate, ModelStore, move, wait_for_waiting
+from tests.unit.lanes import Caller, Gate, Lanes, ModelStore, move, wait_for_waiting
 
 
 def test_those_that_wait_together_are_one_batch(lane: Posting, store: ModelStore) -> None:
@@ -46,6 +48,25 @@ def test_a_full_channel_is_told_at_once(lane: Posting, store: ModelStore) -> Non
     gate.open()
     assert all(isinstance(caller.done().outcome, Posted) for caller in callers)
     lane.check_room()
+
+
+@pytest.mark.parametrize(("soon_s", "room"), [(0.0, 2), (math.inf, 4)])
+def test_fewer_may_wait_where_their_turn_does_not_come_soon(lanes: Lanes, store: ModelStore, soon_s: float, room: int) -> None:
+    """With room for 4, and for 2 when it is slow; afterwards there is room again."""
+    lane = lanes(capacity=4, most_when_slow=2, soon_s=soon_s)
+    gate = Gate()
+    store.faults.append(gate)
+    callers = [Caller(lane, move(), background())]
+    assert gate.reached.wait(10)
+    for n in range(room):
+        callers.append(Caller(lane, move(), background()))
+        wait_for_waiting(lane, n + 1)
+    for refused in (lane.check_room, lambda: lane.post(background(), move())):
+        with pytest.raises(Overloaded):
+            refused()
+    gate.open()
+    assert all(isinstance(caller.done().outcome, Posted) for caller in callers)
+    assert isinstance(lane.post(background(), move()), Posted)
 
 
 def test_what_waited_too_long_is_not_posted(lane: Posting, store: ModelStore) -> None:

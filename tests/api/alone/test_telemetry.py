@@ -62,7 +62,7 @@ def test_metrics_need_no_key(application: Application, api: ApiClient) -> None:
     assert found["posting_batch_size_count"][()] == 2
     assert found["cache_lookups_total"][("api_keys", "miss")] >= 1
     assert found["pool_connections_open"][("primary",)] >= 1
-    assert found["posting_queue_capacity"][()] == 1024
+    assert found["posting_queue_capacity"][()] == 4096
     assert found["http_requests_in_flight"][()] == 1
 
 

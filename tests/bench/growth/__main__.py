@@ -3,13 +3,15 @@
     python -m tests.bench.growth [--accounts 10000 1000000 10000000] [--transfers 0 10000000 50000000] [--data DIR]
     python -m tests.bench.growth --month [--minutes 10]
 
-The first: ledgers are filled by COPY, with all versions, balances, seals and events as posting would have left them; then
-`ledgerd serve` is loaded on a copy of each by wrk, with transfers between random accounts and with half reads of users.
-Printed are rates, percentiles, and the bytes that a transfer and an account take, index by index. Each number of accounts
-is measured without transfers, and each number of transfers with the accounts of --middle. With --data the filled ledgers
-and the figures (figures.json) stay in that folder, and what is there is not filled and not measured again, also after a
-break; without it everything is in a temporary folder. Filling, with indexes and seals, writes some 40,000 transfers a
-second; fifty million and their copy take about 45 GB. `ledgerd verify` examines each ledger of up to --verify transfers.
+The first: ledgers are filled by COPY, with all versions, balances, seals and events as posting would have left them;
+then `ledgerd serve` is loaded on a copy of each by wrk, with transfers between random accounts and with half reads of
+users. Printed are rates, percentiles, and the bytes that a transfer and an account take, index by index. Each number
+of accounts is measured without transfers, and each number of transfers with the accounts of --middle. With --data the
+filled ledgers and the figures (figures.json) stay in that folder, and what is there is not filled and not measured
+again, also after a break; without it everything is in a temporary folder. A run begins right after a checkpoint, when
+each page that is touched is logged as a whole; in a large ledger that takes minutes to pass, so what it does for most
+of the time shows after --warm 240. Filling, with indexes and seals, writes some 40,000 transfers a second; fifty
+million and their copy take about 45 GB. `ledgerd verify` examines each ledger of up to --verify transfers.
 
 The second: 10,000 accounts are changed as often as a million would be in a month of ten transfers a second, 52 times
 each, and on, with keys, while autovacuum looks every second instead of every minute. Printed are, for each stretch, the
@@ -97,6 +99,8 @@ def grow(cluster: Cluster, options: argparse.Namespace, kept: Path) -> list[Figu
             continue
         tell(f"measuring {accounts:,} accounts, {transfers:,} transfers")
         with cluster.served_copy(accounts, verify=transfers <= options.verify) as program:
+            warm = {**program.environment, **TRANSFERS, "SEED": "-1"}
+            wrk.measure(program.port, connections=64, seconds=options.warm, **warm)
             for name, load in LOADS.items():
                 run = measure(program, load, options)
                 found.append({"accounts": accounts, "transfers": transfers, "load": name, **asdict(run)})
@@ -114,6 +118,7 @@ def main() -> int:
     parser.add_argument("--middle", type=int, help="the accounts of those with transfers (default: the middle of --accounts)")
     parser.add_argument("--seconds", type=float, default=10, help="of each measurement (default 10)")
     parser.add_argument("--rounds", type=int, default=3, help="of which the median is taken (default 3)")
+    parser.add_argument("--warm", type=float, default=10, help="seconds of transfers before all measurements (default 10)")
     parser.add_argument("--verify", type=int, default=1_000_000, help="the most transfers to verify (default 1,000,000)")
     parser.add_argument("--month", action="store_true", help="a month of changes instead")
     parser.add_argument("--minutes", type=float, default=10, help="that the month takes at most (default 10)")
