@@ -173,3 +173,4 @@ class Channel(Handover, Generic[T]):
         if given_up:
             ctx.check()
             raise TimeoutError(f"{missed} within {timeout_s} s")
+        offer.waiter.forget()

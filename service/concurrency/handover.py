@@ -45,6 +45,13 @@ class Waiter(Parking):
         """Choose none of them; False if one is done already."""
         return self.claim(_GIVEN_UP)
 
+    def forget(self) -> None:
+        """Forget which one is done; nothing can be done any more.
+
+        Else the waiter and the offer would keep each other, and the value, until the garbage collector comes by.
+        """
+        self._chosen[None] = _GIVEN_UP
+
 
 class Offer:
     """One thing that a parked call would do: send `value`, or receive into it. `closed`: the channel was closed instead."""

@@ -136,7 +136,9 @@ def _wait(ctx: Context, waiter: Waiter, offers: dict[Offer, Case], timeout_s: fl
         for offer, case in offers.items():
             if offer is not waiter.completed and not isinstance(case, Done):
                 case.channel.withdraw(offer)
-    return _outcome(ctx, offers, waiter.completed)  # type: ignore[arg-type]  # completed now, or given up
+    done = waiter.completed
+    waiter.forget()
+    return _outcome(ctx, offers, done)  # type: ignore[arg-type]  # completed now, or given up
 
 
 def _outcome(ctx: Context, offers: dict[Offer, Case], done: Offer) -> Selected:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections import Counter
+from collections.abc import Callable
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -17,7 +21,7 @@ from tests.core.scheduler import Scheduler
 from tests.serving import wait_until
 
 
-def parked(channel: Channel[int], *, senders: int = 0, receivers: int = 0) -> bool:
+def parked(channel: Channel[Any], *, senders: int = 0, receivers: int = 0) -> bool:
     """Whether so many offers are in the channel."""
     now = channel.statistics()
     return (now.senders_waiting, now.receivers_waiting) == (senders, receivers)
@@ -243,3 +247,46 @@ def test_a_killed_greenlet_loses_no_value() -> None:
             assert [one.receive_nowait(), one.receive_nowait()] == [1, 2]
             assert parked(two)
 
+
+
+class Value:
+    """Something that can be seen to be gone."""
+
+
+def sends(channel: Channel[Value], value: Value) -> Call:
+    """A parked send."""
+    call = Call(channel.send, background(), value)
+    wait_until(lambda: parked(channel, senders=1), 10)
+    channel.receive_nowait()
+    return call
+
+
+def receives(channel: Channel[Value], value: Value) -> Call:
+    """A parked receive."""
+    call = Call(channel.receive, background())
+    wait_until(lambda: parked(channel, receivers=1), 10)
+    channel.send_nowait(value)
+    return call
+
+
+def selects(channel: Channel[Value], value: Value) -> Call:
+    """A parked select."""
+    call = Call(select, background(), Receive(channel), Receive(Channel()))
+    wait_until(lambda: parked(channel, receivers=1), 10)
+    channel.send_nowait(value)
+    return call
+
+
+@pytest.mark.parametrize("hand_over", [sends, receives, selects])
+def test_what_was_handed_over_is_not_kept(hand_over: Callable[[Channel[Value], Value], Call]) -> None:
+    """Once both sides have let go of a value it is gone; nobody has to wait for the garbage collector."""
+    value = Value()
+    seen = weakref.ref(value)
+    gc.disable()
+    try:
+        call = hand_over(Channel(), value)
+        call.result()
+        del call, value
+        assert seen() is None
+    finally:
+        gc.enable()
