@@ -45,7 +45,7 @@ class Snapshot:
 def snapshot() -> Snapshot:
     """What there is now."""
     return Snapshot(
-        {thread.ident: thread.name for thread in threading.enumerate()},
+        {(thread.ident, thread.name): thread.name for thread in threading.enumerate()},  # a new one may get an old number
         {id(greenlet): repr(greenlet) for greenlet in _greenlets()},
         _children(),
         _descriptors(),
