@@ -9,6 +9,7 @@ from pathlib import Path
 
 from service.concurrency.primitives import monotonic
 from service.config import Config
+from service.control_group import CONTROL_GROUPS, PROCESSES
 from service.doctor.kernel import adjtimex
 from service.repository.inspection import Inspection
 
@@ -32,8 +33,8 @@ class Subject:
     wall_clock: Callable[[], float] = time.time
     steady_clock: Callable[[], float] = monotonic
     kernel_clock: Callable[[], int] = adjtimex
-    processes: Path = Path("/proc")
-    control_groups: Path = Path("/sys/fs/cgroup")
+    processes: Path = PROCESSES
+    control_groups: Path = CONTROL_GROUPS
     shared_memory: Path = Path("/dev/shm")  # noqa: S108  # nosec B108  # looked at, not written
     longest_transaction_s: float = 60.0
 

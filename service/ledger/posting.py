@@ -106,7 +106,6 @@ class Posting:
         self._waiting: Channel[_Job] = Channel(capacity)
         self._most_when_slow = min(most_when_slow, capacity)
         self._soon_s = soon_s
-        self._capacity = capacity
         self._taken_at = monotonic()  # when the lane last took some that waited
         self._oldest_waited_s = 0.0  # how long the first of them had
 
@@ -162,7 +161,7 @@ class Posting:
     def check_room(self) -> None:
         """Raise Overloaded where `post` would, for want of room."""
         depth = self._waiting.depth
-        if depth >= self._most_when_slow and (depth >= self._capacity or not self._comes_soon()):
+        if depth >= self._most_when_slow and (depth >= self._waiting.capacity or not self._comes_soon()):
             raise _overloaded()
 
     def _comes_soon(self) -> bool:

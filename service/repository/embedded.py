@@ -29,6 +29,7 @@ from service.repository.binaries import NEWEST, copy_packaged, major_version, pa
 from service.repository.sizing import settings_for
 
 DATABASE = ROLE = "ledgerd"
+SILENCE_TIMEOUT_S = 60.0  # of a start without any answer
 START_TIMEOUT_S = 3500.0  # a recovery takes as long as the log is; below TimeoutStartSec= of systemd/ledgerd-postgres.service
 TELL_AFTER_S = 3.0  # what a start waits for
 STOP_TIMEOUT_S = 60.0
@@ -118,8 +119,9 @@ class EmbeddedPostgres:
     def start(self, report: Report = lambda _: None, give_up: GiveUp = lambda: False) -> None:
         """Start the server, making the cluster first when there is none. Returns when it takes connections.
 
-        Raises ConfigurationError when another ledgerd has the data directory, or the server does not come up within
-        START_TIMEOUT_S, its recovery included; StartAbandoned when `give_up` says so before.
+        Raises ConfigurationError when another ledgerd has the data directory, or the server does not come up: within
+        START_TIMEOUT_S, its recovery included, or SILENCE_TIMEOUT_S without an answer. Raises StartAbandoned when `give_up`
+        says so before.
         """
         self._prepare_folders()
         self._take_lock()
@@ -289,15 +291,18 @@ class EmbeddedPostgres:
                 preexec_fn=die_with_parent,  # noqa: PLW1509  # this process has one thread when it starts a server
                 user=self._uid, group=self._gid, extra_groups=self._groups,
             )
-        began, told = time.monotonic(), False
+        began = answered = time.monotonic()
+        told = False
         while (state := self._is_ready(bin_dir)) != ACCEPTS:
-            waited_s = time.monotonic() - began
-            if self._process.poll() is not None or waited_s > START_TIMEOUT_S:
+            now = time.monotonic()
+            answered = now if state == REJECTS else answered
+            is_too_late = now - began > START_TIMEOUT_S or now - answered > SILENCE_TIMEOUT_S
+            if self._process.poll() is not None or is_too_late:
                 reason = f"{_last_line(self._log.read_bytes())} (see {self._log})" if self._log else "see its own words above"
                 raise ConfigurationError(f"PostgreSQL did not start: {reason}")
             if give_up():
                 raise StartAbandoned
-            if state == REJECTS and waited_s > TELL_AFTER_S and not told:
+            if state == REJECTS and now - began > TELL_AFTER_S and not told:
                 report("PostgreSQL recovers from its log; this takes as long as the log is")
                 told = True
             time.sleep(0.05)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from service.control_group import usable_memory
 
-MEBIBYTE = 1 << 20
+_MEBIBYTE = 1 << 20
 _LEAST_BUFFERS, _MOST_BUFFERS = 128, 4096  # MiB
 _LEAST_LOG, _MOST_LOG = 2048, 16384  # MiB
 _PART_OF_THE_MEMORY = 8  # the workers, and the kernel's cache of the same files, want theirs
@@ -31,4 +31,4 @@ def settings_for(folder: Path) -> str:
 
 
 def _within(number: int, least: int, most: int) -> int:
-    return min(max(number // MEBIBYTE, least), most)
+    return min(max(number // _MEBIBYTE, least), most)

@@ -172,3 +172,13 @@ def test_an_eighth_of_the_memory(memory_mib: int, buffers: int) -> None:
 def test_a_sixteenth_of_the_disk(disk_gib: int, log_mib: int) -> None:
     """Within bounds."""
     assert max_wal_size_mib(disk_gib << 30) == log_mib
+
+
+def test_a_start_that_never_answers_is_given_up(postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only a recovery, which answers, may take long."""
+    postgres.stop()
+    monkeypatch.setattr(postgres, "_is_ready", lambda _bin_dir: 2)
+    monkeypatch.setattr(embedded, "SILENCE_TIMEOUT_S", 0.2)
+    with pytest.raises(ConfigurationError, match="PostgreSQL did not start"):
+        postgres.start()
+    assert not postgres.is_running()
