@@ -9,6 +9,9 @@ all others suspect: those that are idle are replaced.
 
 The pool of psycopg tries to connect after 1, 2, 4 … seconds, up to minutes, so an outage would go on for as long again. Here
 an attempt is given up after RECONNECT_EVERY_S, and `check` then begins the next, for as long as the outage lasts.
+
+The connection that came back last is given first. psycopg's pool takes them in turns; then each statement would meet a server
+process whose plans and memory have meanwhile been displaced from the processor by those of all the others.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from __future__ import annotations
 import _socket
 import logging
 import select
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -70,6 +74,7 @@ class Pool:
             open=False,
             name="ledgerd",
         )
+        self._pool._pool = _LastInFirstOut()
 
     def open(self) -> None:
         """Begin to connect, in the background: a database that is down now may be there later."""
@@ -176,6 +181,12 @@ class Pool:
             finally:
                 watch.end()
         self._opened_at[conn] = monotonic()
+
+
+class _LastInFirstOut(deque[PgConnection]):
+    """The idle connections, for psycopg's pool, which appends to the right and takes from the left."""
+
+    append = deque.appendleft
 
 
 def refuse_blocking_waits() -> None:

@@ -54,6 +54,16 @@ def test_a_connection_lost_in_use_is_unavailable_and_replaced(pool: Pool, db: ps
     assert backend(pool)
 
 
+def test_the_connection_that_came_back_last_is_given_first(pool: Pool) -> None:
+    """Alone, a caller meets the same server process each time, whatever others have used before."""
+    with pool.connection(background()) as longest, pool.connection(background()) as shortest:
+        pids = shortest.info.backend_pid, longest.info.backend_pid
+        assert len(set(pids)) == 2
+    assert [backend(pool) for _ in range(3)] == [pids[1]] * 3
+    with pool.connection(background()) as first, pool.connection(background()) as second:
+        assert (second.info.backend_pid, first.info.backend_pid) == pids
+
+
 def test_a_wait_for_a_connection_ends_with_the_context(pool: Pool) -> None:
     """With every connection taken, the deadline ends the wait, and nothing is lost."""
     holding, release = threading.Barrier(5), threading.Event()
