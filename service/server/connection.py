@@ -53,13 +53,14 @@ class Phase(Enum):
 class Connection:
     """One client, whose socket it takes over. `receive` and `sendall` let other greenlets run while they wait."""
 
-    __slots__ = ("_hub", "_readable", "began", "deadline", "look_at", "look_often", "on_leave", "phase", "sock")
+    __slots__ = ("_hub", "_readable", "_wake", "began", "deadline", "look_at", "look_often", "on_leave", "phase", "sock")
 
     def __init__(self, client: socket.socket) -> None:
         self.sock = _socket.socket(fileno=client.detach())
         self.sock.setblocking(False)
         self._hub = get_hub()
         self._readable = self._hub.loop.io(self.sock.fileno(), READ)
+        self._wake: Callable[[], object] | None = None  # whoever waits for something to read
         self.on_leave: Callable[[], None] | None = None
         self.began = 0.0
         self.look_often, self.look_at = True, 0.0  # whether the client is still there; not before that moment
@@ -82,11 +83,28 @@ class Connection:
     def receive(self, most: int) -> bytes:
         """What the client has sent, up to `most` bytes; nothing at its end. Raises OSError for a broken connection."""
         while True:
-            self._hub.wait(self._readable)
+            self._wait_until_readable()
             try:
                 return self.sock.recv(most)
             except BlockingIOError:
                 continue
+
+    def _wait_until_readable(self) -> None:
+        """As `Hub.wait` does, but the watcher goes on afterwards: to begin again would cost a call of the kernel each time."""
+        if not self._readable.active:
+            self._readable.start(self._on_readable)
+        self._wake = gevent.getcurrent().switch
+        try:
+            self._hub.switch()
+        finally:
+            self._wake = None
+
+    def _on_readable(self) -> None:
+        """In the hub, again and again for as long as there is something to read."""
+        if self._wake is None:
+            self._readable.stop()
+        else:
+            self._wake()
 
     def sendall(self, data: bytes) -> None:
         """Send `data`. Raises OSError for a broken connection, or when the client reads too slowly."""
