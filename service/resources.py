@@ -109,7 +109,10 @@ class Resources:
             PostingRepository(pool, queries),
             capacity=config.posting_queue, longest_s=config.timeout_s, on_batch=telemetry.batch_ended,
         )
-        bulk = Bulk(BulkRepository(pool, queries), longest_s=config.timeout_s, on_chunk=metrics.chunk_posted)
+        bulk = Bulk(
+            BulkRepository(pool, queries), longest_s=config.timeout_s,
+            do_others_post=self.posting.is_in_use, on_chunk=metrics.chunk_posted,
+        )
         self.health = HealthRepository(pool, queries, find_migrations(sql_folder() / "migrations"))
         self.cursors = cursors = Cursors(lambda ctx: self.key_repository.find_secret(ctx, "cursor"))
         seals = SealRepository(pool, reader, queries)

@@ -1,9 +1,10 @@
 """Many transfers at once: in chunks, each posted in one transaction, and each once for ever where it has a name.
 
 While one chunk is at the database the next is encoded, and the one before is shown to the client: stages of a pipeline. A
-process posts one chunk at a time, so bulk work takes one of its connections. Whatever else moves money takes turns with it at
-the accounts: where somebody waited for the accounts of a chunk, the next one comes after a pause as long as the chunk took.
-Without it a transfer of two accounts would wait for one chunk at the first, and for the next chunk at the second.
+process posts one chunk at a time, so bulk work takes one of its connections. Whatever else moves money comes first: where this
+process posts single transfers as well, or somebody waited for the accounts of a chunk, the next chunk comes after a pause that
+is PAUSE times as long as the chunk took. Without it a transfer of two accounts would wait for one chunk at the first, and for
+the next chunk at the second, and both for a processor in between.
 
 What a caller may rely on:
 
@@ -35,8 +36,9 @@ from service.ledger.transfers import Outcome, PostRequest
 
 log = logging.getLogger(__name__)
 
-MOST_IN_A_CHUNK = 250  # a transfer of one of its accounts waits for it: some ten milliseconds
-LONGEST_PAUSE_S = 0.1  # after a chunk that others have waited for
+MOST_IN_A_CHUNK = 100  # a transfer of one of its accounts waits for it: some five milliseconds
+PAUSE = 2  # times as long as the chunk took, where others post as well: they have two thirds of the time
+LONGEST_PAUSE_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +97,16 @@ class Bulk:
     """Posts chunks, one at a time in this process."""
 
     def __init__(
-        self, store: ChunkStore, *, longest_s: float, on_chunk: Callable[[Sequence[Outcome]], object] = lambda _outcomes: None
+        self,
+        store: ChunkStore,
+        *,
+        longest_s: float,
+        do_others_post: Callable[[], bool] = lambda: False,
+        on_chunk: Callable[[Sequence[Outcome]], object] = lambda _outcomes: None,
     ) -> None:
         self._store = store
         self._longest_s = longest_s  # of a chunk, with all attempts, where the context has no earlier end
+        self._do_others_post = do_others_post
         self._on_chunk = on_chunk
         self._turn = Semaphore(1)
 
@@ -149,8 +157,8 @@ class Bulk:
                     if not may_be_posted or not error.retryable:
                         break
                 else:
-                    if posted.is_awaited:  # whoever waits has at least as much of the time as the chunks
-                        ctx.park(Parking(), min(monotonic() - began_at, LONGEST_PAUSE_S))
+                    if posted.is_awaited or self._do_others_post():
+                        ctx.park(Parking(), min(PAUSE * (monotonic() - began_at), LONGEST_PAUSE_S))
                     return posted.outcomes
                 if until.error() is not None:
                     break

@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 MOST_IN_A_BATCH = 512
 MOST_WHEN_SLOW = 1024  # that wait, where the lane does not come to them
 SOON_S = 3.0
+RECENT_S = 0.2  # where single transfers are further apart, bulk work makes no pauses for them
 BACKOFF_S = (0.01, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)  # pauses before each further attempt at a batch
 
 
@@ -167,6 +168,10 @@ class Posting:
     def _comes_soon(self) -> bool:
         """Whether the lane took the last ones after `soon_s` at most, and no longer ago than that."""
         return self._oldest_waited_s <= self._soon_s and monotonic() - self._taken_at <= self._soon_s
+
+    def is_in_use(self) -> bool:
+        """Whether requests wait, or the lane took some less than RECENT_S ago."""
+        return self._waiting.depth > 0 or monotonic() - self._taken_at < RECENT_S
 
     def close(self) -> None:
         """Take no further requests; the lane ends when those that wait are posted. A second time does nothing."""

@@ -11,7 +11,7 @@ from service.repository.pool import Pool
 from service.repository.posting import Arguments, call, encode, outcomes
 from service.repository.queries import Queries
 
-SLICE = 250  # transfers; what is made of them holds the processor for half a millisecond
+SLICE = 50  # transfers; what is made of them holds the processor for a tenth of a millisecond
 _SPENT = "This name was used for something else; take a new one for what is new."
 
 

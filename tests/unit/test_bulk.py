@@ -179,9 +179,11 @@ def test_chunks_of_a_process_take_turns() -> None:
     assert running == [0, 1]
 
 
-@pytest.mark.parametrize("is_awaited", [True, False])
-def test_whoever_waits_for_the_accounts_gets_a_pause_as_long_as_the_chunk(
-    monkeypatch: pytest.MonkeyPatch, is_awaited: bool
+@pytest.mark.parametrize(
+    ("is_awaited", "do_others_post"), [(True, False), (False, True), (True, True), (False, False)]
+)
+def test_whoever_posts_or_waits_for_the_accounts_has_twice_the_time_of_a_chunk(
+    monkeypatch: pytest.MonkeyPatch, is_awaited: bool, do_others_post: bool
 ) -> None:
     """And no longer than the longest; without anybody the next chunk follows at once."""
     now, pauses = 100.0, []
@@ -195,9 +197,10 @@ def test_whoever_waits_for_the_accounts_gets_a_pause_as_long_as_the_chunk(
 
     store = Store(take(0.02), take(5.0))
     store.is_awaited = is_awaited
-    bulk = Bulk(store, longest_s=10)
+    bulk = Bulk(store, longest_s=10, do_others_post=lambda: do_others_post)
     monkeypatch.setattr(bulk_module, "monotonic", lambda: now)
     monkeypatch.setattr(Context, "park", lambda _self, _parking, seconds=None: pauses.append(seconds))
     for made in (chunk(0), chunk(2)):
         assert len(bulk._post(background(), made, made)) == 2
-    assert pauses == ([pytest.approx(0.02), bulk_module.LONGEST_PAUSE_S] if is_awaited else [])
+    expected = [pytest.approx(0.04), bulk_module.LONGEST_PAUSE_S]
+    assert pauses == (expected if is_awaited or do_others_post else [])

@@ -188,3 +188,14 @@ def test_closing_twice_does_nothing(lane: Posting) -> None:
     with pytest.raises(Unavailable) as caught:
         lane.post(background(), move())
     assert caught.value.retry_after_s == 1
+
+
+def test_a_lane_is_in_use_until_a_while_after_the_last_request(monkeypatch: pytest.MonkeyPatch, lane: Posting) -> None:
+    """So bulk work makes room for single transfers that follow one another, and for none that was long ago."""
+    now = posting.monotonic() + 2 * posting.RECENT_S
+    monkeypatch.setattr(posting, "monotonic", lambda: now)
+    assert not lane.is_in_use()
+    lane.post(background(), move(1))
+    assert lane.is_in_use()
+    now += 2 * posting.RECENT_S
+    assert not lane.is_in_use()
