@@ -1,10 +1,10 @@
 """Many transfers at once: in chunks, each posted in one transaction, and each once for ever where it has a name.
 
 While one chunk is at the database the next is encoded, and the one before is shown to the client: stages of a pipeline. A
-process posts one chunk at a time, so bulk work takes one of its connections. Whatever else moves money comes first: where this
-process posts single transfers as well, or somebody waited for the accounts of a chunk, the next chunk comes after a pause that
-is PAUSE times as long as the chunk took. Without it a transfer of two accounts would wait for one chunk at the first, and for
-the next chunk at the second, and both for a processor in between.
+process posts one chunk at a time, so bulk work takes one of its connections. Whatever else moves money takes turns with it at
+the accounts: where somebody waited for the accounts of a chunk, the next one comes after a pause as long as the chunk took.
+Without it a transfer of two accounts would wait for one chunk at the first, and for the next chunk at the second. Nobody waits
+for an import as for an answer, so it also leaves the processor to single transfers, for twice as long as its chunks take.
 
 What a caller may rely on:
 
@@ -36,9 +36,8 @@ from service.ledger.transfers import Outcome, PostRequest
 
 log = logging.getLogger(__name__)
 
-MOST_IN_A_CHUNK = 100  # a transfer of one of its accounts waits for it: some five milliseconds
-PAUSE = 2  # times as long as the chunk took, where others post as well: they have two thirds of the time
-LONGEST_PAUSE_S = 0.1
+MOST_IN_A_CHUNK = 250  # a transfer of one of its accounts waits for it: some ten milliseconds
+LONGEST_PAUSE_S = 0.1  # after a chunk
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +66,11 @@ class Chunk:
     def can_be_repeated(self) -> bool:
         """Whether to post it a second time has no second effect."""
         return self.once is not None or all(request.key is not None for request in self.requests)
+
+    @property
+    def is_of_an_import(self) -> bool:
+        """Whether it is work for which nobody waits."""
+        return self.once is not None and self.once.source == "import"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +113,7 @@ class Bulk:
         self._do_others_post = do_others_post
         self._on_chunk = on_chunk
         self._turn = Semaphore(1)
+        self._pause_until = 0.0
 
     def post(self, ctx: Context, chunks: Iterable[Chunk]) -> Iterator[tuple[Chunk, Sequence[Outcome]]]:
         """Each chunk in order with the outcomes of its requests, as soon as they are known; `chunks` is read ahead by two.
@@ -139,8 +144,8 @@ class Bulk:
         may_be_posted = False
         last: LedgerdError = Unavailable("The database is busy with conflicting work.", retry_after_s=1)
         with with_timeout(ctx, self._longest_s) as until, self._turn.held(until):
-            for pause_s in (0.0, *BACKOFF_S):
-                if pause_s:
+            for pause_s in (self._pause_until - monotonic(), *BACKOFF_S):
+                if pause_s > 0:
                     until.park(Parking(), pause_s)
                 began_at = monotonic()
                 try:
@@ -157,14 +162,19 @@ class Bulk:
                     if not may_be_posted or not error.retryable:
                         break
                 else:
-                    if posted.is_awaited or self._do_others_post():
-                        ctx.park(Parking(), min(PAUSE * (monotonic() - began_at), LONGEST_PAUSE_S))
+                    self._pause_until = monotonic() + self._pause_s(chunk, posted, monotonic() - began_at)
                     return posted.outcomes
                 if until.error() is not None:
                     break
         if may_be_posted:
             raise OutcomeUnknown(_UNKNOWN)
         raise last
+
+    def _pause_s(self, chunk: Chunk, posted: PostedChunk, took_s: float) -> float:
+        """How long those who post single transfers have before the next chunk."""
+        if chunk.is_of_an_import and (posted.is_awaited or self._do_others_post()):
+            return min(2 * took_s, LONGEST_PAUSE_S)
+        return min(took_s, LONGEST_PAUSE_S) if posted.is_awaited else 0.0
 
 
 @dataclass(slots=True)

@@ -10,8 +10,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from service.api.importing import LINES_IN_A_CHUNK
 from service.commands.imports import INTERRUPTED, SOME_REFUSED
-from service.ledger.bulk import MOST_IN_A_CHUNK
 from tests.serving import LEDGERD, clean_env, ledgerd, wait_until
 
 FIRST = '{"from_account_id": 1, "to_account_id": 2, "amount": 100, "reference": "a \\"b\\", c"}\n'
@@ -122,16 +122,16 @@ def test_an_import_that_is_interrupted_goes_on(
     database_url: str, tmp_path: Path, db: psycopg.Connection, number: signal.Signals
 ) -> None:
     """Ctrl-C, or a stop, ends it though its input is silent, and it says so; the same again does the rest."""
-    lines = [f'{{"from_account_id": 1, "to_account_id": 2, "amount": {n + 1}}}\n' for n in range(3 * MOST_IN_A_CHUNK)]
+    lines = [f'{{"from_account_id": 1, "to_account_id": 2, "amount": {n + 1}}}\n' for n in range(3 * LINES_IN_A_CHUNK)]
     command = [*LEDGERD, "import", "-", "--ledger", "main", "--name", "n", "--format", "ndjson"]
     process = subprocess.Popen(
         command, env=clean_env(DATABASE_URL=database_url, LEDGERD_DATA_DIR=str(tmp_path / "data")), stdin=subprocess.PIPE,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )
     assert process.stdin is not None
-    process.stdin.write("".join(lines[: 2 * MOST_IN_A_CHUNK + 1]))
+    process.stdin.write("".join(lines[: 2 * LINES_IN_A_CHUNK + 1]))
     process.stdin.flush()
-    wait_until(lambda: count(db) == 2 * MOST_IN_A_CHUNK, 30)
+    wait_until(lambda: count(db) == 2 * LINES_IN_A_CHUNK, 30)
     process.send_signal(number)
     out, err = process.communicate(timeout=30)
     assert (process.returncode, out) == (INTERRUPTED, "")
@@ -141,6 +141,6 @@ def test_an_import_that_is_interrupted_goes_on(
         command, env=clean_env(DATABASE_URL=database_url), input="".join(lines), capture_output=True, text=True, timeout=60,
         check=False,
     )
-    told = f"{len(lines)} lines: {MOST_IN_A_CHUNK} posted, {2 * MOST_IN_A_CHUNK} replayed, 0 refused"
+    told = f"{len(lines)} lines: {LINES_IN_A_CHUNK} posted, {2 * LINES_IN_A_CHUNK} replayed, 0 refused"
     assert (done.returncode, done.stdout.strip()) == (0, told), done.stderr
     assert count(db) == len(lines)

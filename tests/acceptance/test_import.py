@@ -10,9 +10,8 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from service.api.importing import AHEAD
+from service.api.importing import AHEAD, LINES_IN_A_CHUNK
 from service.api.imports import AT_ONCE
-from service.ledger.bulk import MOST_IN_A_CHUNK
 from tests.acceptance.test_export import resident_kib
 from tests.client import HttpClient
 from tests.invariants import check_invariants
@@ -100,7 +99,7 @@ def test_an_import_that_is_cut_off_can_go_on(
     served: Serve, payer_key: str, database_url: str, cut: str, chunked: bool
 ) -> None:
     """In the middle of a line: whole chunks are posted, none of what is torn; the same again does the rest."""
-    body = lines(MOST_IN_A_CHUNK * 10)
+    body = lines(LINES_IN_A_CHUNK * 10)
     upload = Upload(served, payer_key, None if chunked else len(body))
     upload.send(body[: len(body) // 2])
     if cut == "close":
@@ -115,13 +114,13 @@ def test_an_import_that_is_cut_off_can_go_on(
     upload.close()
     client = HttpClient(served.port, payer_key)
     there = posted_in_the_end(database_url)
-    assert there % MOST_IN_A_CHUNK == 0
-    assert there <= MOST_IN_A_CHUNK * 5
+    assert there % LINES_IN_A_CHUNK == 0
+    assert there <= LINES_IN_A_CHUNK * 5
     again = Upload(served, payer_key, len(body))
     again.send(body)
     status, report = again.answer()
-    assert (status, report["posted"], report["replayed"]) == (200, MOST_IN_A_CHUNK * 10 - there, there)
-    assert check_invariants(database_url) == MOST_IN_A_CHUNK * 10
+    assert (status, report["posted"], report["replayed"]) == (200, LINES_IN_A_CHUNK * 10 - there, there)
+    assert check_invariants(database_url) == LINES_IN_A_CHUNK * 10
     again.close()
     client.close()
 
@@ -147,7 +146,7 @@ def running(database_url: str) -> bool:
 
 def test_a_fault_ends_an_import_whose_client_is_silent(served: Serve, payer_key: str, upload: Upload) -> None:
     """Nobody waits for more of a body that is no longer wanted, and the places come free again."""
-    body = lines(MOST_IN_A_CHUNK * (AHEAD + 2))
+    body = lines(LINES_IN_A_CHUNK * (AHEAD + 2))
     first = Upload(served, payer_key)
     first.send(b'{"from_account_id": 1, "to_account_id": 2, "amount": 7}\n' + body)
     first.end()
@@ -167,7 +166,7 @@ def test_a_client_that_leaves_ends_what_is_under_way(served: Serve, payer_key: s
     """The statement too, though it waits for a lock that nobody gives."""
     with psycopg.connect(database_url) as holder:
         holder.execute("SELECT FROM accounts FOR UPDATE")
-        upload.send(lines(MOST_IN_A_CHUNK))
+        upload.send(lines(LINES_IN_A_CHUNK))
         upload.end()
         wait_until(lambda: running(database_url), 30)
         upload.close()

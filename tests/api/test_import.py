@@ -9,11 +9,10 @@ from urllib.parse import urlencode
 import pytest
 from werkzeug.test import Client
 
-from service.api.importing import MOST_TOLD
+from service.api.importing import LINES_IN_A_CHUNK, MOST_TOLD
 from service.api.imports import AT_ONCE
 from service.api.lines import MOST_LINE
 from service.app import Application
-from service.ledger.bulk import MOST_IN_A_CHUNK
 from tests.client import ApiClient, Reply
 
 NDJSON, CSV = "application/x-ndjson", "text/csv"
@@ -104,9 +103,9 @@ def test_what_is_exported_can_be_imported(api: ApiClient, accounts: list[int], f
 def test_the_same_again_doubles_nothing(api: ApiClient, accounts: list[int]) -> None:
     """Refusals are the same as well; under another name it is another import."""
     world, shop, till = accounts
-    lines = [line(world, shop, n + 1) for n in range(2 * MOST_IN_A_CHUNK)] + [line(till, shop), "", line(world, till, 7)]
+    lines = [line(world, shop, n + 1) for n in range(2 * LINES_IN_A_CHUNK)] + [line(till, shop), "", line(world, till, 7)]
     first = report(send(api, "\n".join(lines)))
-    assert (first["posted"], first["refused"]) == (2 * MOST_IN_A_CHUNK + 1, 2)
+    assert (first["posted"], first["refused"]) == (2 * LINES_IN_A_CHUNK + 1, 2)
     again = report(send(api, "\n".join(lines)))
     assert again == first | {"posted": 0, "replayed": first["posted"]}
     assert report(send(api, "\n".join(lines), name="other"))["replayed"] == 0
@@ -117,24 +116,24 @@ def test_an_import_that_was_broken_off_goes_on(
 ) -> None:
     """What came before the break is posted in whole chunks, and the rest by the same file under the same name."""
     world, shop, _ = accounts
-    whole = "".join(line(world, shop, n + 1) + "\n" for n in range(3 * MOST_IN_A_CHUNK)).encode()
+    whole = "".join(line(world, shop, n + 1) + "\n" for n in range(3 * LINES_IN_A_CHUNK)).encode()
     broken = Client(application).post(
         "/api/transfers/import?name=n", data=whole[: len(whole) * 5 // 6], content_type=NDJSON,
         headers={"Authorization": f"Bearer {key}"}, environ_overrides={"CONTENT_LENGTH": str(len(whole))},
     )
     assert (broken.status_code, broken.json["code"]) == (400, "malformed_request")
     posted = api.get(f"/api/accounts/{shop}").json["version"]
-    assert posted % MOST_IN_A_CHUNK == 0
-    assert posted < 3 * MOST_IN_A_CHUNK
+    assert posted % LINES_IN_A_CHUNK == 0
+    assert posted < 3 * LINES_IN_A_CHUNK
     found = report(send(api, whole))
-    assert (found["posted"], found["replayed"]) == (3 * MOST_IN_A_CHUNK - posted, posted)
-    assert api.get(f"/api/accounts/{shop}").json["version"] == 3 * MOST_IN_A_CHUNK
+    assert (found["posted"], found["replayed"]) == (3 * LINES_IN_A_CHUNK - posted, posted)
+    assert api.get(f"/api/accounts/{shop}").json["version"] == 3 * LINES_IN_A_CHUNK
 
 
 def test_a_name_is_of_one_file(api: ApiClient, accounts: list[int]) -> None:
     """Other lines under it are refused as a whole chunk, and nothing of them is posted."""
     world, shop, _ = accounts
-    lines = [line(world, shop) for _ in range(MOST_IN_A_CHUNK + 1)]
+    lines = [line(world, shop) for _ in range(LINES_IN_A_CHUNK + 1)]
     assert report(send(api, "\n".join(lines)))["posted"] == len(lines)
     for changed in ([line(world, shop, 2), *lines[1:]], [*lines[:-1], line(world, shop, 2)], [*lines, lines[0]]):
         reply = send(api, "\n".join(changed))
@@ -263,13 +262,13 @@ def test_a_key_debits_its_own_accounts_alone(api: ApiClient, application: Applic
 
 def test_a_server_that_stops_ends_an_import(application: Application, api: ApiClient, accounts: list[int]) -> None:
     """After a whole chunk; it is another server that goes on."""
-    lines = "\n".join(line(*accounts[:2]) for _ in range(10 * MOST_IN_A_CHUNK))
+    lines = "\n".join(line(*accounts[:2]) for _ in range(10 * LINES_IN_A_CHUNK))
     application.drain()
     reply = send(api, lines)
     assert (reply.status, reply.code) == (504, "outcome_unknown")
     posted = api.get(f"/api/accounts/{accounts[1]}").json["version"]
-    assert posted % MOST_IN_A_CHUNK == 0
-    assert 0 < posted < 10 * MOST_IN_A_CHUNK
+    assert posted % LINES_IN_A_CHUNK == 0
+    assert 0 < posted < 10 * LINES_IN_A_CHUNK
     application._draining = False
     assert report(send(api, lines))["replayed"] == posted
 

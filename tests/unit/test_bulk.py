@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -180,12 +181,16 @@ def test_chunks_of_a_process_take_turns() -> None:
 
 
 @pytest.mark.parametrize(
-    ("is_awaited", "do_others_post"), [(True, False), (False, True), (True, True), (False, False)]
+    ("source", "is_awaited", "do_others_post", "times"),
+    [
+        ("bulk", True, True, 1), ("bulk", True, False, 1), ("bulk", False, True, 0), ("bulk", False, False, 0),
+        ("import", True, True, 2), ("import", True, False, 2), ("import", False, True, 2), ("import", False, False, 0),
+    ],
 )
-def test_whoever_posts_or_waits_for_the_accounts_has_twice_the_time_of_a_chunk(
-    monkeypatch: pytest.MonkeyPatch, is_awaited: bool, do_others_post: bool
+def test_others_have_as_much_time_as_a_chunk_and_twice_as_much_of_an_import(
+    monkeypatch: pytest.MonkeyPatch, source: Literal["bulk", "import"], is_awaited: bool, do_others_post: bool, times: int
 ) -> None:
-    """And no longer than the longest; without anybody the next chunk follows at once."""
+    """Before the next chunk, so the last one is answered at once; less what has passed meanwhile, and within the longest."""
     now, pauses = 100.0, []
 
     def take(seconds: float) -> Step:
@@ -195,12 +200,14 @@ def test_whoever_posts_or_waits_for_the_accounts_has_twice_the_time_of_a_chunk(
 
         return step
 
-    store = Store(take(0.02), take(5.0))
+    store = Store(take(0.02), take(5.0), take(0.02))
     store.is_awaited = is_awaited
     bulk = Bulk(store, longest_s=10, do_others_post=lambda: do_others_post)
     monkeypatch.setattr(bulk_module, "monotonic", lambda: now)
     monkeypatch.setattr(Context, "park", lambda _self, _parking, seconds=None: pauses.append(seconds))
-    for made in (chunk(0), chunk(2)):
+    for place in (0, 2, 4):
+        made = replace(chunk(place), once=Once(source, "n", place, b"d" * 32))
         assert len(bulk._post(background(), made, made)) == 2
-    expected = [pytest.approx(0.04), bulk_module.LONGEST_PAUSE_S]
-    assert pauses == (expected if is_awaited or do_others_post else [])
+        now += 0.005
+    expected = [pytest.approx(0.02 * times - 0.005), pytest.approx(bulk_module.LONGEST_PAUSE_S - 0.005)]
+    assert pauses == (expected if times else [])
