@@ -112,9 +112,10 @@ class LedgerWorker(RequestLoop):
             gevent.killall(helpers)
 
     def close_application(self) -> None:
-        """Post what waits, join the background tasks and close the pool."""
+        """Post what waits, join the background tasks and close the pool. Nothing is left to be told then."""
         if self.application is not None:
             self.application.close(max(self._end - time.monotonic(), CLOSE_S))
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # else one that comes now, at the very end, would be the exit status
 
     def _report(self, state: Any, reason: str = "") -> None:
         if self.reports is not None:
