@@ -87,8 +87,8 @@ clean: ## remove the virtual environments and what tools left behind; data under
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(STAMP): setup.cfg pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
-	  { echo "ledgerd needs Python 3.11 or newer; this is $$($(PYTHON) --version 2>&1). On Debian: apt install python3 (12 or newer), or make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null || \
+	  { echo "ledgerd needs Python 3.11 to 3.13; this is $$($(PYTHON) --version 2>&1). On Debian: apt install python3 (12 or newer), or make PYTHON=/path/to/python3.11"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 	  { echo "Python's venv module is missing. On Debian or Ubuntu: apt install python3-venv"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

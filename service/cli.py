@@ -22,7 +22,7 @@ from service.errors import ConfigurationError, LedgerdError
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    options = _parser(alone=given[0] if given else "").parse_args(given)
+    options = _parser(called=given[0] if given else "").parse_args(given)
     try:
         status: int = options.run(options)
         sys.stdout.flush()
@@ -110,8 +110,8 @@ def _openapi(_options: argparse.Namespace) -> int:
     return 0
 
 
-def _parser(alone: str) -> argparse.ArgumentParser:
-    """Every command; where `alone`, the one that was called, is `digest`, without those that import more than it needs."""
+def _parser(called: str) -> argparse.ArgumentParser:
+    """Every command; where `called` is `digest`, without those that import more than it needs."""
     parser = argparse.ArgumentParser(
         prog="ledgerd",
         description="A ledger daemon: users, accounts and transfers over HTTP on PostgreSQL.",
@@ -128,12 +128,12 @@ def _parser(alone: str) -> argparse.ArgumentParser:
         "Print the effective configuration, secrets masked, then examine it, the database and the host: each thing is ok, a"
         " warning or a problem, with what to do. Nothing is started or changed. Status 1 where there is a problem.",
     )
+    examining.add_argument("--json", action="store_true", help="print JSON")
     add_command(
         commands, "openapi", _openapi, "Print the HTTP API as an OpenAPI 3.1 document, without a server or a database."
     )
-    examining.add_argument("--json", action="store_true", help="print JSON")
     add_digest_command(commands)
-    if alone != "digest":
+    if called != "digest":
         from service.commands.call import add_call_command
         from service.commands.exports import add_export_command
         from service.commands.imports import add_import_command
@@ -156,7 +156,9 @@ def _add_servers(commands: Any) -> None:
         commands,
         "serve",
         _serve,
-        "Run everything: the embedded database when DATABASE_URL is unset, migrations, the web server.",
+        "Run everything: the embedded database when DATABASE_URL is unset, migrations, the web server, the delivery of"
+        " webhooks (LEDGERD_DISPATCHER=off leaves it out), and gRPC where LEDGERD_GRPC_BIND is set. SIGTERM and SIGINT let"
+        " requests in flight finish, a second one ends them.",
     )
     add_command(
         commands,

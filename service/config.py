@@ -20,6 +20,7 @@ from service.networks import is_network
 from service.settings import Reader, is_origin, is_postgres_url, is_proxy, mask_password
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
+DISPATCHER_CONNECTIONS = 6  # at most: one for the task that decides, the others for workers that read an event again
 GREATEST_BURST = 2_000_000  # requests
 SYSTEM_STATE = Path("/var/lib/ledgerd")
 MOST_CONNECTIONS = 4096  # of clients to a worker
@@ -187,8 +188,9 @@ class Config:
 
     @property
     def connections(self) -> int:
-        """How many database connections all workers may hold together, and gRPC: each its pool, and one that listens."""
-        return (self.workers + (self.grpc_bind is not None)) * (self.db_max_open + 1)
+        """How many to the database all may hold: each worker and gRPC a pool and one that listens, and the dispatcher."""
+        pools = self.workers + (self.grpc_bind is not None)
+        return pools * (self.db_max_open + 1) + (DISPATCHER_CONNECTIONS if self.dispatcher == "on" else 0)
 
     def shown(self) -> dict[str, object]:
         """The settings under their names, with secrets masked: fit for a screen or a log."""

@@ -33,7 +33,6 @@ from service.audit.seal import Seals
 from service.audit.sealing import Sealing
 from service.config import Config
 from service.database import Database
-from service.events.discovery import Discovery
 from service.events.feed import Feed
 from service.events.key_watch import KeyWatch
 from service.events.registry import Registry
@@ -123,7 +122,6 @@ class Resources:
         self.listening = Listening(self.feed, self.events, self.key_watch)
         self.services = ServiceRepository(pool, queries)
         self.registry = Registry(self.services)
-        self.discovery = Discovery(self.services)
         webhooks = Webhooks(WebhookRepository(pool, queries), self.events, Addresses(config.webhook_networks))
         accounts = Accounts(AccountRepository(pool, reader, queries))
         post_group = metrics.counting_group(self.posting.post_group)

@@ -27,7 +27,7 @@ from service.api.parameters import CURSOR
 from service.api.problem import CLIENT_CLOSED_REQUEST, STATUS, describe
 from service.errors import NotFound
 from service.events.registry import INSTANCE_ID, LONGEST_LEASE_S, SERVICE_NAME
-from service.ledger.grants import GREATEST_BURST, MOST_DEBIT_ACCOUNTS
+from service.ledger.grants import GREATEST_KEY_BURST, MOST_DEBIT_ACCOUNTS
 from service.ledger.money import GREATEST_AMOUNT, GREATEST_ID
 from service.ledger.scopes import GRANTABLE
 from service.limits.bucket import MOST_RATE_PER_S
@@ -209,7 +209,7 @@ class KeyAnswer(AnswerSchema):
     scopes = Several(Choice(*GRANTABLE), len(GRANTABLE), required=True)
     debit_accounts = Several(Whole(1, GREATEST_ID), MOST_DEBIT_ACCOUNTS, required=True, allow_none=True)
     rate_per_s = Whole(1, MOST_RATE_PER_S, required=True, allow_none=True)
-    burst = Whole(1, GREATEST_BURST, required=True, allow_none=True)
+    burst = Whole(1, GREATEST_KEY_BURST, required=True, allow_none=True)
     created_at = Time(required=True)
     expires_at = Time(required=True, allow_none=True)
     last_used_at = Time(required=True, allow_none=True)

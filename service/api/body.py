@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -11,6 +12,8 @@ from typing import Any
 from wsgiref.types import WSGIEnvironment
 
 from service.errors import FieldError, InvalidInput, LedgerdError, MalformedRequest, UnsupportedMediaType
+
+log = logging.getLogger(__name__)
 
 DEEPEST = 100
 MOST_SHOWN = 100  # characters of a name that is told back
@@ -40,12 +43,8 @@ def read_raw(environ: WSGIEnvironment) -> bytes:
     if media_type != "application/json" and media_type.partition(";")[0].strip().lower() != "application/json":
         raise UnsupportedMediaType("Send JSON, and say so: `Content-Type: application/json`.")
     length = environ.get("CONTENT_LENGTH")
-    try:
+    with telling_of_chunks():
         raw: bytes = environ["wsgi.input"].read(int(length)) if length else _read_chunks(environ)
-    except LedgerdError:
-        raise
-    except Exception as exc:
-        raise _cut_off() from exc
     if length and len(raw) < int(length):
         raise MalformedRequest("The body ends before its Content-Length: it was cut off.")
     if not raw or raw.isspace():
@@ -60,8 +59,9 @@ def telling_of_chunks() -> Iterator[None]:
         yield
     except LedgerdError:
         raise
-    except Exception as exc:
-        raise _cut_off() from exc
+    except Exception as exc:  # of which class is the server's business
+        log.info("a body cannot be read: %r", exc)
+        raise MalformedRequest("The body cannot be read: its chunks are malformed, or it was cut off.") from exc
 
 
 @contextmanager
@@ -71,10 +71,6 @@ def telling_what_is_wrong(what: str = "body") -> Iterator[None]:
         yield
     except (ValueError, RecursionError) as exc:
         raise _malformed(exc, what) from exc
-
-
-def _cut_off() -> MalformedRequest:
-    return MalformedRequest("The body cannot be read: its chunks are malformed, or it was cut off.")
 
 
 def _malformed(error: ValueError | RecursionError, what: str) -> MalformedRequest:
@@ -110,6 +106,7 @@ def _check_depth(raw: bytes) -> None:
 
 
 def distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object of these members. Raises InvalidInput for one that is given twice."""
     value = dict(pairs)
     if len(value) != len(pairs):
         twice = Counter(name for name, _ in pairs).most_common(1)[0][0]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from math import inf
 from typing import Any
 
 from service.api.bulk import load_item
@@ -21,6 +22,7 @@ from service.api.schemas import BulkItem
 from service.concurrency.context import Context
 from service.concurrency.pipeline import Pipeline
 from service.concurrency.primitives import give_way
+from service.concurrency.ratelimit import TokenBucket
 from service.errors import FieldError, IdempotencyKeyReused, InvalidInput, LedgerdError, MalformedRequest
 from service.ledger.bulk import Bulk, Chunk, Once, telling_what_was_done
 from service.ledger.refusals import refusal
@@ -88,13 +90,14 @@ class Checked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Import:
-    """Which ledger an import is for, by what name, and what its owner may debit."""
+    """Which ledger an import is for, by what name, what its owner may debit, and how many lines a second it may post."""
 
     ledger_id: int
     name: str
     form: Form
     may_debit: Callable[[int], bool] = lambda _account_id: True
     trace_parent: str | None = None
+    rate_per_s: float = inf
 
     def run(self, ctx: Context, pieces: Callable[[Context], Iterable[bytes]], bulk: Bulk) -> Generator[Report, None, None]:
         """Import the file that `pieces(ctx)` reads, until that context ends; the report, again after each chunk.
@@ -107,7 +110,8 @@ class Import:
             with telling_what_was_done() as done, Pipeline(ctx, capacity=AHEAD, name="import") as line:
                 chunks = line.transform(line.generate(pieces(line.ctx)), self._chunks)
                 checked = line.stage(chunks, self._check, workers=CHECKERS, ordered=True)
-                for chunk, outcomes in line.results(bulk.stages(line, checked, done)):
+                paced = checked if self.rate_per_s == inf else line.stage(checked, self._pace(line.ctx))
+                for chunk, outcomes in line.results(bulk.stages(line, paced, done)):
                     report.add(chunk.subject, outcomes)
                     yield report
         except IdempotencyKeyReused as error:
@@ -137,6 +141,17 @@ class Import:
         digest.update(f"\n{numbers}".encode())
         once = Once("import", self.name, lines[0][0], digest.digest())
         return Chunk(self.ledger_id, requests, once, subject=Checked(numbers, refusals))
+
+    def _pace(self, ctx: Context) -> Callable[[Chunk], Chunk]:
+        """Hold up each chunk until its lines may be posted."""
+        bucket = TokenBucket(rate_per_s=self.rate_per_s, burst=LINES_IN_A_CHUNK)
+
+        def wait(chunk: Chunk) -> Chunk:
+            if chunk.requests:
+                bucket.wait(ctx, len(chunk.requests))
+            return chunk
+
+        return wait
 
     def _request(self, text: bytes | Fault) -> PostRequest:
         if isinstance(text, Fault):

@@ -33,7 +33,7 @@ from service.events import signing
 from service.events.event import EVENT_TYPES
 from service.events.registry import LONGEST_LEASE_S
 from service.events.subscriptions import MOST_ACCOUNTS
-from service.ledger.grants import GREATEST_BURST, MOST_DEBIT_ACCOUNTS
+from service.ledger.grants import GREATEST_KEY_BURST, MOST_DEBIT_ACCOUNTS
 from service.ledger.keys import DEFAULT_OVERLAP_S, LONGEST_LIFE_S, LONGEST_OVERLAP_S
 from service.ledger.money import GREATEST_AMOUNT, GREATEST_ID
 from service.ledger.scopes import GRANTABLE
@@ -210,7 +210,7 @@ class KeyInput(_Strict):
     expires_at = Moment(load_default=None, allow_none=True)
     debit_accounts = Several(Whole(1, GREATEST_ID), MOST_DEBIT_ACCOUNTS, load_default=None, allow_none=True)
     rate_per_s = Whole(1, MOST_RATE_PER_S, load_default=None, allow_none=True)
-    burst = Whole(1, GREATEST_BURST, load_default=None, allow_none=True)
+    burst = Whole(1, GREATEST_KEY_BURST, load_default=None, allow_none=True)
     ledger = LedgerName(load_default=None, allow_none=True)
 
     example: ClassVar[dict[str, Any]] = {"scopes": ["read"], "name": "till 1", "expires_in_s": 86_400}

@@ -88,7 +88,7 @@ class Registered:
             asked_at = ctx.clock.now()
             with with_timeout(ctx, ASK_TIMEOUT_S) if has_some else with_cancel(ctx) as bounded:
                 told = self._ask(bounded)
-            self._ends = {_base(address): asked_at + left_s for address, left_s in told}
+            self._ends = {base_url(address): asked_at + left_s for address, left_s in told}
             self._until = asked_at + KNOWN_FOR_S
         except LedgerdError as error:
             if not has_some:
@@ -165,5 +165,6 @@ class Instances:
         return every
 
 
-def _base(address: str) -> str:
+def base_url(address: str) -> str:
+    """The URL that requests to `address` begin with, without a slash at its end: of HOST:PORT plain HTTP's."""
     return (address if "://" in address else f"http://{address}").rstrip("/")

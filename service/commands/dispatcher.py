@@ -18,7 +18,7 @@ from service.concurrency.clock import SYSTEM_CLOCK
 from service.concurrency.context import background
 from service.concurrency.primitives import monotonic
 from service.concurrency.spawn import Tasks
-from service.config import Config
+from service.config import DISPATCHER_CONNECTIONS, Config
 from service.errors import ConfigurationError
 from service.events.attempt import Attempts
 from service.events.connections import Connections
@@ -42,7 +42,6 @@ from service.telemetry.webhooks import WebhookMetrics
 
 log = logging.getLogger("ledgerd.dispatcher")
 
-CONNECTIONS = 6  # to the database, at most: one for the task that decides, the others for workers that read an event again
 WATCH_S = 1.0
 STATEMENT_TIMEOUT_S = 30.0
 SPARE_S = 5.0  # for what the attempts under way leave to write
@@ -84,8 +83,8 @@ def run_dispatcher(config: Config, env: MutableMapping[str, str], say: Callable[
 def _opened(config: Config, url: str, connections: Connections) -> Iterator[Dispatcher]:
     queries = Queries(sql_folder() / "queries")
     pool = Pool(
-        url, max_open=CONNECTIONS, min_idle=1, max_lifetime_s=config.db_max_lifetime_s, max_idle_s=config.db_max_idle_s,
-        timeout_s=STATEMENT_TIMEOUT_S,
+        url, max_open=DISPATCHER_CONNECTIONS, min_idle=1, max_lifetime_s=config.db_max_lifetime_s,
+        max_idle_s=config.db_max_idle_s, timeout_s=STATEMENT_TIMEOUT_S,
     )
     pool.open()
     lookups = Lookups(background())

@@ -11,6 +11,7 @@ import stat
 import sys
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,12 @@ from service.api.importing import Import, Report
 from service.api.imports import MOST_NAME, PIECE
 from service.api.line_forms import FORMS
 from service.commands import arguments
-from service.commands.command import add_command, say
+from service.commands.command import add_command, positive, say
 from service.commands.database import database
 from service.commands.progress import Progress, and_bytes
 from service.commands.tables import print_rows
 from service.concurrency.context import Context, background, with_cancel
+from service.concurrency.primitives import Parking
 from service.config import Config
 from service.database import open_files
 from service.errors import ConfigurationError
@@ -31,7 +33,9 @@ from service.repository.queries import sql_folder
 
 SOME_REFUSED = 3  # exit statuses
 INTERRUPTED = 130
+MOST_RATE = 1_000_000  # lines a second
 LOOK_EVERY_MS = 200  # whether what is read is still wanted
+SETTLE_S = 0.2  # Ctrl-C ends whoever writes into a pipe as well, a moment before or after it is heard of here
 _ENDINGS = {".csv": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson"}
 
 
@@ -46,6 +50,10 @@ def add_import_command(commands: Any) -> None:
     added.add_argument("--ledger", required=True, type=arguments.ledger_name, help="the ledger, which must be there")
     added.add_argument("--name", type=import_name, help="the import's own name, once for ever (default: the file's)")
     added.add_argument("--format", choices=[*FORMS], help="the form of the lines (default: by the file's ending)")
+    added.add_argument(
+        "--rate", type=positive(MOST_RATE), default=inf, metavar="N",
+        help="lines a second at most, to leave the database to others (default: as fast as it goes)",
+    )
     added.add_argument("--json", action="store_true", help="print the report as JSON")
 
 
@@ -70,7 +78,7 @@ def _import(options: argparse.Namespace) -> int:
             migrate(url, sql_folder(), lambda _: None)
             progress = Progress(lambda: size, sys.stderr, show=and_bytes("lines"))
             with open_files(url, options.ledger) as files, with_cancel(background()) as ctx:
-                work = Import(ledger_id=files.ledger.id, name=name, form=FORMS[form]())
+                work = Import(ledger_id=files.ledger.id, name=name, form=FORMS[form](), rate_per_s=options.rate)
                 with closing(work.run(ctx, lambda inner: _pieces(inner, file, progress), files.bulk)) as reports:
                     try:
                         done = 0
@@ -103,7 +111,10 @@ def _opened(path: str) -> Iterator[tuple[int, int]]:
 
 
 def _pieces(ctx: Context, file: int, progress: Progress) -> Generator[bytes, None, None]:
-    """What is in the file. A pipe or a terminal may have nothing for long, so it is looked whether it is still wanted."""
+    """What is in the file. A pipe or a terminal may have nothing for long, so it is looked whether it is still wanted.
+
+    Where a pipe ends with whoever writes into it, its last lines are no end of the file: they are not to be posted as one.
+    """
     waiting = select.poll()
     waiting.register(file, select.POLLIN)
     while True:
@@ -111,6 +122,9 @@ def _pieces(ctx: Context, file: int, progress: Progress) -> Generator[bytes, Non
             ctx.check()
         piece = os.read(file, PIECE)
         if not piece:
+            if not stat.S_ISREG(os.fstat(file).st_mode):
+                ctx.park(Parking(), SETTLE_S)
+                ctx.check()
             return
         progress.add(0, len(piece))
         yield piece

@@ -5,17 +5,19 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from service.api.representation import show_key
 from service.commands import arguments
 from service.commands.command import add_command, positive, say
 from service.commands.database import work
 from service.commands.tables import print_rows, show_moment
 from service.database import open_keys
-from service.ledger.grants import GREATEST_BURST, Grant
+from service.ledger.grants import GREATEST_KEY_BURST, Grant
 from service.ledger.keys import DEFAULT_OVERLAP_S, ApiKey
 from service.limits.bucket import MOST_RATE_PER_S
 from service.repository.migrate import migrate
 from service.repository.queries import sql_folder
 
+_TIMES = ("created_at", "expires_at", "last_used_at", "revoked_at")
 _COLUMNS = ("id", "ledger", "scopes", "created_at", "expires_at", "last_used_at", "revoked_at", "replaced_by", "name")
 
 
@@ -43,7 +45,7 @@ def add_key_commands(commands: Any) -> None:
         "--rate", type=positive(MOST_RATE_PER_S), metavar="N", help="requests a second, instead of the server's"
     )
     create.add_argument(
-        "--burst", type=positive(GREATEST_BURST), metavar="N", help="requests at once, instead of the server's"
+        "--burst", type=positive(GREATEST_KEY_BURST), metavar="N", help="requests at once, instead of the server's"
     )
     listing = add_command(actions, "list", _list, "List every key, without its secret.")
     listing.add_argument("--ledger", type=arguments.ledger_name, help="those of this ledger only")
@@ -79,7 +81,7 @@ def _create(options: argparse.Namespace) -> int:
 def _list(options: argparse.Namespace) -> int:
     with work() as (ctx, url), open_keys(url) as keys:
         found = keys.list_all(ctx, options.ledger)
-    print_rows([_row(key) for key in found], _COLUMNS, as_json=options.json)
+    print_rows([show_key(key) if options.json else _row(key) for key in found], _COLUMNS, as_json=options.json)
     return 0
 
 
@@ -100,17 +102,5 @@ def _revoke(options: argparse.Namespace) -> int:
 
 
 def _row(key: ApiKey) -> dict[str, Any]:
-    return {
-        "id": key.id,
-        "ledger": key.ledger,
-        "name": key.name,
-        "scopes": list(key.scopes),
-        "debit_accounts": None if key.debit_accounts is None else list(key.debit_accounts),
-        "rate_per_s": key.rate_per_s,
-        "burst": key.burst,
-        "created_at": show_moment(key.created_at),
-        "expires_at": show_moment(key.expires_at),
-        "last_used_at": show_moment(key.last_used_at),
-        "revoked_at": show_moment(key.revoked_at),
-        "replaced_by": key.replaced_by,
-    }
+    """For a reader: times to the second."""
+    return {**show_key(key), **{name: show_moment(getattr(key, name)) for name in _TIMES}}

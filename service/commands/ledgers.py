@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from service.api.representation import show_ledger
 from service.commands import arguments
 from service.commands.command import add_command, say
 from service.commands.database import work
 from service.commands.tables import print_rows, show_moment
 from service.database import open_ledgers
+from service.ledger.ledgers import Ledger
 from service.repository.migrate import migrate
 from service.repository.queries import sql_folder
 
@@ -40,6 +42,11 @@ def _list(options: argparse.Namespace) -> int:
     rows: list[dict[str, Any]] = []
     with work() as (ctx, url), open_ledgers(url) as ledgers:
         while page := ledgers.list(ctx, after_id=rows[-1]["id"] if rows else 0, limit=_PAGE):
-            rows += [{"id": each.id, "name": each.name, "created_at": show_moment(each.created_at)} for each in page]
+            rows += [show_ledger(each) if options.json else _row(each) for each in page]
     print_rows(rows, ("id", "name", "created_at"), as_json=options.json)
     return 0
+
+
+def _row(ledger: Ledger) -> dict[str, Any]:
+    """For a reader: the time to the second."""
+    return {**show_ledger(ledger), "created_at": show_moment(ledger.created_at)}

@@ -6,7 +6,7 @@ A task is a function that takes a context and returns when that is cancelled. Gu
   is started again after a pause that doubles from 0.1 s up to 5 s, and is short again after 30 s without an error.
 - After `stop` nothing is started again, and quiet is only a task that says that its context has ended.
 - A task that is killed on purpose (GreenletExit) is logged and gone.
-- `statuses` tells what runs, since when, and what went wrong last. A name belongs to one running task.
+- `statuses` tells what runs, since when, and how often it failed. A name belongs to one running task.
 - `stop` cancels and joins all of them, and names those that did not end in time.
 """
 
@@ -28,12 +28,11 @@ CALM_AFTER_S = 30.0
 
 @dataclass(slots=True)
 class TaskStatus:
-    """A background task: when its present run began, on its context's clock, how often it failed, and with what last."""
+    """A background task: when its present run began, on its context's clock, how often it failed."""
 
     name: str
     started_at: float
     failures: int = 0
-    last_error: BaseException | None = None
 
 
 class Tasks:
@@ -97,7 +96,7 @@ class Tasks:
                 end = self._ctx.error()
                 if origin(error) is end:
                     return
-                status.failures, status.last_error = status.failures + 1, error
+                status.failures += 1
                 if not restart or end is not None:
                     log.exception("background task %s failed", status.name)
                     return

@@ -35,8 +35,3 @@ ADDRESS = re.compile(rf"{_HOST}:{_PORT}|https?:/{{2}}{_HOST}(?::{_PORT})?{_PATH}
 def is_address(text: str) -> bool:
     """Whether it is one."""
     return len(text) <= LONGEST_ADDRESS and ADDRESS.fullmatch(text) is not None
-
-
-def base_url(address: str) -> str:
-    """The URL that requests to `address` begin with, without a slash at its end: of HOST:PORT plain HTTP's."""
-    return (address if "://" in address else f"http://{address}").rstrip("/")

@@ -63,7 +63,7 @@ class Discovery:
         self._lookups: Lookups[ServiceKey, _Known] = Lookups(self._look_up, self._kept.begin)
 
     def choose(self, ctx: Context, ledger_id: int, service: str, *, but_not: Collection[str] = ()) -> str:
-        """The address of an instance, as it was registered (see `address.base_url`); none of `but_not`.
+        """The address of an instance, as it was registered (see `address`); none of `but_not`.
 
         `ledger_id` is the ledger that asks; a name that begins with `ledgerd` is the host's. Raises Unavailable when there is
         none, and what the repository raises.

@@ -12,7 +12,7 @@ from service.ledger.scopes import expand
 from service.limits.bucket import burst_of
 
 MOST_DEBIT_ACCOUNTS = 100
-GREATEST_BURST = 1_000_000
+GREATEST_KEY_BURST = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

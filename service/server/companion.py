@@ -24,7 +24,8 @@ class Companion:
     """`ledgerd COMMAND` as a child of this process. `watch` it about four times a second, `stop` it, then `end` it."""
 
     def __init__(self, command: str, env: Mapping[str, str], say: Callable[[str], None]) -> None:
-        self._command = command
+        self.command = command
+        self._was_told = False  # to stop, while it ran
         self._env = {name: value for name, value in env.items() if name not in NOT_ITS_OWN}
         self._say = say
         self._pause_s = FIRST_PAUSE_S
@@ -42,7 +43,7 @@ class Companion:
             return
         if monotonic() - self._started_at > CALM_AFTER_S:
             self._pause_s = FIRST_PAUSE_S
-        self._say(f"`ledgerd {self._command}` ended by itself with status {status}; it starts again in {self._pause_s:g} s")
+        self._say(f"`ledgerd {self.command}` ended by itself with status {status}; it starts again in {self._pause_s:g} s")
         self._again_at = monotonic() + self._pause_s
         self._pause_s = min(self._pause_s * 2, LONGEST_PAUSE_S)
 
@@ -50,7 +51,13 @@ class Companion:
         """Tell it to finish what it has."""
         self._again_at = None
         if self.runs:
+            self._was_told = True
             self._process.send_signal(signal.SIGTERM)
+
+    @property
+    def was_cut(self) -> bool:
+        """Whether it was told to stop and says by its status that it could not finish. One that had hardly begun is none."""
+        return self._was_told and self._process.poll() not in (None, 0, -signal.SIGTERM)
 
     @property
     def runs(self) -> bool:
@@ -70,7 +77,7 @@ class Companion:
     def _start(self) -> subprocess.Popen[bytes]:
         self._started_at, self._again_at = monotonic(), None
         return subprocess.Popen(
-            [sys.executable, "-m", "service", self._command],
+            [sys.executable, "-m", "service", self.command],
             env=self._env,
             start_new_session=True,  # Ctrl-C in a terminal is for the parent, which passes it on
             preexec_fn=die_with_parent,  # noqa: PLW1509  # the parent has one thread

@@ -41,7 +41,7 @@ TOO_SLOW = (
 
 
 class Phase(Enum):
-    """What a connection is doing; all but the last two wait for the client, as does SENDING."""
+    """What a connection is doing; all but ANSWERING wait for the client."""
 
     IDLE = "waiting for a request"
     HEAD = "receiving the head of a request"

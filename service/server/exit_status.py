@@ -10,6 +10,6 @@ class ExitStatus(IntEnum):
 
     STOPPED = 0  # as it was told: every request that it took was answered
     PROBLEM = 1  # it did not start: configuration, a port that is taken; told in a line each
-    WRONG_CALL = 2  # argparse's own
+    # 2 is a wrong call: argparse's own
     NO_WORKER = 3  # no worker serves, and none could be started
     CUT = 4  # stopped at once: a second signal, or the deadline; what was in flight has no answer

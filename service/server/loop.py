@@ -48,6 +48,7 @@ class RequestLoop(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
         """Load the application, and put between it and gunicorn's loop what this one does itself."""
         super().load_wsgi()
         self.application, self.wsgi = self.wsgi, self._call_from_gunicorn
+        self._heads("")  # it needs what is gunicorn's own: where that has changed the start fails, and not each client
 
     def run(self) -> None:
         """gunicorn's own, with somebody to watch over the connections."""

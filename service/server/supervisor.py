@@ -19,7 +19,7 @@ from types import FrameType
 from service import __version__
 from service.concurrency.context import background, with_timeout
 from service.concurrency.primitives import Parking, monotonic
-from service.config import Config, default_data_dir
+from service.config import DISPATCHER_CONNECTIONS, Config, default_data_dir
 from service.database import open_keys
 from service.errors import ConfigurationError
 from service.extras import grpc_problems
@@ -156,6 +156,9 @@ def _watch(
     if _any_runs(web, companions):
         say("stopping at once")
         return ExitStatus.CUT
+    if cut := [companion.command for companion in companions if companion.was_cut]:
+        say(f"stopped; of `ledgerd {cut[0]}` something was cut off")
+        return ExitStatus.CUT
     say("stopped")
     return web.returncode if web.returncode >= 0 else ExitStatus.CUT
 
@@ -203,7 +206,8 @@ def too_many_connections(config: Config, granted: int) -> str:
     """The sentence for pools that are larger together than what the server grants."""
     return (
         f"LEDGERD_WORKERS={config.workers}{' + 1 for gRPC' if config.grpc_bind else ''}"
-        f" × (LEDGERD_DB_MAX_OPEN={config.db_max_open} + 1) is {config.connections}"
+        f" × (LEDGERD_DB_MAX_OPEN={config.db_max_open} + 1)"
+        f"{f', and {DISPATCHER_CONNECTIONS} for webhooks,' if config.dispatcher == 'on' else ''} is {config.connections}"
         f" connections, but the server grants {granted}: lower one of them, or raise its max_connections"
     )
 

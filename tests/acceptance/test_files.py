@@ -144,3 +144,23 @@ def test_an_import_that_is_interrupted_goes_on(
     told = f"{len(lines)} lines: {LINES_IN_A_CHUNK} posted, {2 * LINES_IN_A_CHUNK} replayed, 0 refused"
     assert (done.returncode, done.stdout.strip()) == (0, told), done.stderr
     assert count(db) == len(lines)
+
+
+def test_an_import_posts_no_faster_than_it_may(database_url: str, tmp_path: Path, db: psycopg.Connection) -> None:
+    """After the first chunk a line a second at most: the second one is not there for a minute and a half."""
+    file = tmp_path / "pay.ndjson"
+    file.write_text("".join(FIRST for _ in range(2 * LINES_IN_A_CHUNK)))
+    process = subprocess.Popen(
+        [*LEDGERD, "import", str(file), "--ledger", "main", "--rate", "1"],
+        env=clean_env(DATABASE_URL=database_url, LEDGERD_DATA_DIR=str(tmp_path / "data")), stderr=subprocess.PIPE, text=True,
+    )
+    wait_until(lambda: count(db) == LINES_IN_A_CHUNK, 30)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == INTERRUPTED, err
+    assert count(db) == LINES_IN_A_CHUNK
+    done = run(database_url, tmp_path, "import", str(file), "--ledger", "main", "--rate", "1000000")
+    assert done.stdout.strip() == "200 lines: 100 posted, 100 replayed, 0 refused", done.stderr
+    done = run(database_url, tmp_path, "import", str(file), "--ledger", "main", "--rate", "0")
+    assert done.returncode == 2
+    assert "expected a whole number from 1" in done.stderr

@@ -43,8 +43,13 @@ class Attempt:
 def test_the_first_success_is_returned_and_the_losers_have_ended() -> None:
     """They were cancelled, and their cleanup is over."""
     losers = [Attempt(waits=True) for _ in range(2)]
-    assert race(background(), losers[0], Attempt(7), losers[1]) == 7
-    assert all(loser.cleaned_up for loser in losers if loser.started.is_set())
+
+    def win(_ctx: Context) -> int:
+        assert all(loser.started.wait(20) for loser in losers)
+        return 7
+
+    assert race(background(), losers[0], win, losers[1]) == 7
+    assert all(loser.cleaned_up and loser.cancelled for loser in losers)
 
 
 def test_a_failure_does_not_win() -> None:

@@ -26,9 +26,9 @@ GIBIBYTE = 1 << 30
 @pytest.mark.parametrize(
     ("workers", "state", "words"),
     [
-        (2, State.OK, "52 wanted, 197 granted"),
+        (2, State.OK, "58 wanted, 197 granted"),
         (5, State.WARNING, "not enough for two instances"),
-        (100, State.PROBLEM, "LEDGERD_DB_MAX_OPEN=25 + 1) is 2600 connections, but the server grants 197"),
+        (100, State.PROBLEM, "=25 + 1), and 6 for webhooks, is 2606 connections, but the server grants 197"),
     ],
 )
 def test_connections(look: Look, database_url: str, workers: int, state: State, words: str) -> None:

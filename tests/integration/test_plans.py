@@ -151,3 +151,16 @@ def read_rows(db: psycopg.Connection) -> dict[str, int]:
         db.execute("SELECT relname, seq_tup_read + coalesce(idx_tup_fetch, 0) FROM pg_stat_user_tables"
                    " WHERE relname = ANY (%s)", (list(TABLES),)).fetchall()
     )
+
+
+def test_both_functions_are_set_alike(db: psycopg.Connection) -> None:
+    """What fixes the plans of post_transfers holds for post_bulk as well, and so does what they answer."""
+    settings, answers = (
+        [row[0] for row in db.execute(
+            f"SELECT {what} FROM pg_proc AS p WHERE proname IN ('post_transfers', 'post_bulk') ORDER BY proname"
+        )]
+        for what in ("proconfig", "pg_get_function_result(p.oid)")
+    )
+    assert settings[0] == settings[1]
+    assert "enable_seqscan=off" in settings[0]
+    assert answers[0] == answers[1]

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.events.address import ADDRESS, base_url
+from service.client.instances import base_url
+from service.events.address import ADDRESS
 
 
 @pytest.mark.parametrize(

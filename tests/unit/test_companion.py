@@ -50,6 +50,24 @@ def test_it_is_told_to_stop_and_killed_when_it_does_not(monkeypatch: pytest.Monk
     assert not is_there(child._process.pid)
 
 
+@pytest.mark.parametrize(("status", "was_cut"), [(0, False), (4, True), (1, True)])
+def test_what_it_could_not_finish_is_known(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, status: int, was_cut: bool
+) -> None:
+    """By the status with which it ends when it is told to."""
+    obedient = tmp_path / "obedient"
+    obedient.write_text(f"#!/bin/sh\ntrap 'exit {status}' TERM\ntouch {tmp_path}/began\nwhile :; do sleep 0.1; done\n")
+    obedient.chmod(0o755)
+    monkeypatch.setattr(companion.sys, "executable", str(obedient))
+    child = Companion("obedient", os.environ, lambda _line: None)
+    wait_until((tmp_path / "began").exists, 20)
+    assert not child.was_cut
+    child.stop()
+    wait_until(lambda: not child.runs, 20)
+    assert child.was_cut is was_cut
+    child.end(1)
+
+
 def ignores(child: Companion, number: int) -> bool:
     """Whether it ignores a signal by now, as the kernel says."""
     lines = Path(f"/proc/{child._process.pid}/status").read_text().splitlines()
