@@ -82,6 +82,8 @@ class Handlers(Protocol):
 
     def routes(self) -> Iterable[Route]: ...
 
+CLOCKS_DIFFER_S = 10.0  # between hosts, at most
+
 
 class Resources:
     """See the module. `routes` are all there are. Nothing is connected, and no task runs, before the root sees to it."""
@@ -131,7 +133,7 @@ class Resources:
         resources: list[Handlers] = [
             UserHandlers(Users(users, user_cache), cursors),
             AccountHandlers(accounts, cursors),
-            EntryHandlers(Entries(EntryRepository(reader, queries)), accounts, cursors),
+            EntryHandlers(Entries(EntryRepository(reader, queries, final_after_s=_final_after_s(config))), accounts, cursors),
             TransferHandlers(transfers, cursors),
             ResolvingHandlers(transfers, cursors),
             BulkHandlers(bulk, cursors),
@@ -153,3 +155,8 @@ class Resources:
         DispatchRepository(pool, queries)  # of another process: here its queries are checked with the others
         queries.check_all_taken()
         self.routes: list[Route] = [route for handlers in resources for route in handlers.routes()]
+
+
+def _final_after_s(config: Config) -> float:
+    """By then a batch has been committed or given up, and is on every replica that is read, though two clocks may differ."""
+    return config.timeout_s + config.replica_max_lag_s + CLOCKS_DIFFER_S

@@ -115,10 +115,9 @@ class Import:
                     report.add(chunk.subject, outcomes)
                     yield report
         except IdempotencyKeyReused as error:
-            raise IdempotencyKeyReused(_REUSED, fields=(FieldError("name", _REUSED),)) from error
+            raise IdempotencyKeyReused(_REUSED + _before(report), fields=(FieldError("name", _REUSED),)) from error
         except MalformedRequest as error:
-            before = f" {report.lines} lines before are imported." if report.lines else ""
-            raise MalformedRequest(error.message + before) from error
+            raise MalformedRequest(error.message + _before(report)) from error
 
     def _chunks(self, pieces: Iterator[bytes]) -> Iterator[list[Line]]:
         return in_chunks(self.form.lines(pieces), LINES_IN_A_CHUNK)
@@ -163,6 +162,10 @@ class Import:
         if not self.may_debit(values["from_account_id"]):
             raise debits_forbidden(["from_account_id"])
         return PostRequest(ledger_id=self.ledger_id, trace_parent=self.trace_parent, **values)
+
+
+def _before(report: Report) -> str:
+    return f" {report.lines} lines before are imported." if report.lines else ""
 
 
 def _refused(number: int, error: LedgerdError) -> Refusal:

@@ -5,6 +5,7 @@ What is wrong with a line is told in its place and harms no other: a `Fault` ins
 
 from __future__ import annotations
 
+import csv
 from collections import deque
 from collections.abc import Iterable, Iterator
 
@@ -20,6 +21,7 @@ class Fault(str):
 
 Line = tuple[int, bytes | Fault]
 _TOO_LONG = Fault(f"The line is longer than {MOST_LINE} bytes.")
+_STRAY = Fault("A quote stands where none can: a field that has one is put in quotes, with each quote in it doubled.")
 _UNCLOSED = Fault(f"A quote is opened that is not closed within {MOST_LINE} bytes.")
 
 
@@ -41,7 +43,7 @@ def split_lines(pieces: Iterable[bytes]) -> Iterator[Line]:
 def join_quoted(lines: Iterable[Line]) -> Iterator[Line]:
     """The records of comma-separated values (RFC 4180), each with the number of its first line: quotes may hold line feeds.
 
-    Where a quote is not closed, that line alone is at fault, and the next one begins another record.
+    Where a quote is not closed, or stands where none can, that line alone is at fault, and the next one begins another record.
     """
     source = iter(lines)
     again: deque[Line] = deque()
@@ -62,10 +64,10 @@ def join_quoted(lines: Iterable[Line]) -> Iterator[Line]:
                 break
             record += b"\n" + more
             is_closed = more.count(b'"') % 2 == 1
-        if is_closed and len(record) <= MOST_LINE:
+        if is_closed and len(record) <= MOST_LINE and _is_one_record(bytes(record)):
             yield number, bytes(record)
         else:
-            yield number, _UNCLOSED
+            yield number, _STRAY if is_closed and len(record) <= MOST_LINE else _UNCLOSED
             again.extendleft(reversed(taken))
 
 
@@ -84,3 +86,10 @@ def in_chunks(lines: Iterable[Line], size: int) -> Iterator[list[Line]]:
 def _without_mark(number: int, line: bytes) -> bytes:
     return line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line
 
+
+def _is_one_record(record: bytes) -> bool:
+    """Whether its quotes are where quotes can be: else lines that stand alone were joined by quotes within them."""
+    try:
+        return len(list(csv.reader([record.decode("utf-8", "replace")], strict=True))) == 1
+    except (csv.Error, ValueError):
+        return False

@@ -139,7 +139,7 @@ class Bulk:
 
     def _post(self, ctx: Context, chunk: Chunk, encoded: Any) -> Sequence[Outcome]:
         """Bring the chunk to its outcomes, or to an error."""
-        if not chunk.requests:
+        if not chunk.requests and chunk.once is None:
             return []
         may_be_posted = False
         last: LedgerdError = Unavailable("The database is busy with conflicting work.", retry_after_s=1)

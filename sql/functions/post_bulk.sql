@@ -89,7 +89,7 @@ BEGIN
                         p_expires_in_s, p_group, p_dry_run) AS made;
     IF p_name IS NOT NULL THEN
         INSERT INTO bulk_chunks (ledger_id, source, name, chunk, fingerprint, transfer_ids, refusals)
-        VALUES (p_ledger, p_source, p_name, p_chunk, p_digest, answers.id,
+        VALUES (p_ledger, p_source, p_name, p_chunk, p_digest, coalesce(answers.id, '{}'),
                 CASE WHEN answers.is_any_refused THEN answers.refusal END);
     END IF;
     RETURN QUERY

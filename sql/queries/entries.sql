@@ -1,8 +1,13 @@
+-- name: await_holders
+-- The time at which nobody held the account. A statement of its own: the next one sees what those have committed who did.
+WITH held AS MATERIALIZED (SELECT FROM accounts WHERE ledger_id = %(ledger_id)s AND id = %(account_id)s FOR SHARE)
+SELECT clock_timestamp() FROM held;
+
 -- name: find_balance_at
 -- The last entry that is not younger than the moment: times have microseconds, so it is older than the next one. What is held
 -- changes only by rows that name the account as the debited one: the last of those tells it.
 SELECT account.asset, coalesce(entry.version, 0), coalesce(entry.balance, 0), coalesce(debit.from_held, 0),
-       %(at)s::timestamptz > clock_timestamp()
+       %(at)s::timestamptz >= coalesce(%(known_until)s::timestamptz, clock_timestamp())
 FROM accounts AS account
 CROSS JOIN LATERAL (SELECT entries_before(account.ledger_id, account.id, %(at)s::timestamptz + interval '1 microsecond')
                            AS version OFFSET 0) AS last

@@ -164,3 +164,18 @@ def test_an_import_posts_no_faster_than_it_may(database_url: str, tmp_path: Path
     done = run(database_url, tmp_path, "import", str(file), "--ledger", "main", "--rate", "0")
     assert done.returncode == 2
     assert "expected a whole number from 1" in done.stderr
+
+
+def test_refused_lines_spend_the_name_as_well(database_url: str, tmp_path: Path, db: psycopg.Connection) -> None:
+    """A chunk of which nothing could be posted is no room for other lines: they may be those of another name by now."""
+    file = tmp_path / "pay.csv"
+    head, wrong, right = "from_account_id,to_account_id,amount\n", "1,2,1.00\n", "1,2,1\n"
+    file.write_text(head + wrong * LINES_IN_A_CHUNK + right * LINES_IN_A_CHUNK)
+    for words in (("posted", "replayed"), ("replayed", "posted")):
+        done = run(database_url, tmp_path, "import", str(file), "--ledger", "main", "--json")
+        report = json.loads(done.stdout)
+        assert (report["lines"], report[words[0]], report[words[1]], report["refused"]) == (200, 100, 0, 100)
+    file.write_text(head + right * 2 * LINES_IN_A_CHUNK)
+    done = run(database_url, tmp_path, "import", str(file), "--ledger", "main")
+    assert (done.returncode, count(db)) == (1, LINES_IN_A_CHUNK)
+    assert "This name was used for other lines" in done.stderr

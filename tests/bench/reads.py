@@ -48,7 +48,9 @@ def cases(conn: psycopg.Connection, transfers: int) -> dict[str, tuple[str, list
         "statement, a day": (
             "list_entries", [line | {"account_id": a, "since": t, "until": t + timedelta(days=1)} for a, t in pairs]
         ),
-        "balance at a time": ("find_balance_at", [{"ledger_id": 1, "account_id": a, "at": t} for a, t in pairs]),
+        "balance at a time": (
+            "find_balance_at", [{"ledger_id": 1, "account_id": a, "at": t, "known_until": None} for a, t in pairs],
+        ),
         "list, first page": ("list_transfers", [page | {"before": 2**62}] * ARGUMENTS),
         "list, last page": ("list_transfers", [page | {"before": 52}] * ARGUMENTS),
         "list by account": ("list_transfers_of_account", [page | {"account_id": a, "before": 2**62} for a, _ in pairs]),

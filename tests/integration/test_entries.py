@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import psycopg
@@ -16,6 +17,7 @@ from service.repository.entries import EntryRepository
 from service.repository.pool import Pool
 from service.repository.queries import Queries, sql_folder
 from service.repository.reader import Reader
+from tests.serving import wait_until
 
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 COUNT = 40
@@ -36,7 +38,7 @@ def entries(pool: Pool, db: psycopg.Connection) -> Entries:
     )
     db.execute("UPDATE accounts SET version = %s WHERE id < 3", (COUNT,))
     queries = Queries(sql_folder() / "queries")
-    return Entries(EntryRepository(Reader(pool, queries), queries))
+    return Entries(EntryRepository(Reader(pool, queries), queries, final_after_s=30))
 
 
 def stored(entries: Entries) -> list[Entry]:
@@ -109,3 +111,24 @@ def test_a_moment_that_is_still_to_come_is_refused(entries: Entries) -> None:
     with pytest.raises(InvalidInput) as caught:
         entries.balance_at(background(), 1, 1, datetime.now(UTC) + timedelta(hours=1))
     assert caught.value.fields[0].field == "at"
+
+
+@pytest.mark.parametrize("what", ["balance", "statement"])
+def test_what_has_passed_is_final(entries: Entries, db: psycopg.Connection, database_url: str, what: str) -> None:
+    """A transfer that has its time and is not committed yet is waited for, and is in what is told."""
+    with psycopg.connect(database_url) as other, ThreadPoolExecutor(1) as pool:
+        other.execute("UPDATE accounts SET version = 41 WHERE id < 3")
+        (at,) = other.execute(
+            "INSERT INTO transfers (ledger_id, from_account_id, to_account_id, amount, from_version, to_version, from_balance,"
+            " to_balance, created_at, asset) VALUES (1, 1, 2, 3, 41, 41, -3, 3, clock_timestamp(), 'USD/2')"
+            " RETURNING created_at"
+        ).fetchone()
+        until = at + timedelta(microseconds=1)
+        if what == "balance":
+            found = pool.submit(lambda: entries.balance_at(background(), 1, 1, at).version)
+        else:
+            found = pool.submit(lambda: entries.list(background(), 1, 1, Stretch(until=until))[0].version)
+        waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        wait_until(lambda: db.execute(waiting).fetchone() == (1,), 20)
+        other.commit()
+        assert found.result(20) == 41

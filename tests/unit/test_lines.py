@@ -80,6 +80,15 @@ def test_a_quote_that_is_never_closed_harms_its_line_alone(following: int, monke
     assert found[2:] == list(enumerate(more, 3))
 
 
+@pytest.mark.parametrize("stray", [b'5" pipe', b'"open'])
+def test_quotes_that_stand_where_none_can_harm_their_lines_alone(stray: bytes) -> None:
+    """Though the next stray quote would close the first: the lines between them are whole."""
+    text = [b"1,2", b"1," + stray, b"3,4", b"5,6", b"7," + stray, b"8,9"]
+    found = list(join_quoted(split_lines([b"\n".join(text)])))
+    assert [number for number, _ in found] == [1, 2, 3, 4, 5, 6]
+    assert [line for _, line in found if not isinstance(line, Fault)] == [b"1,2", b"3,4", b"5,6", b"8,9"]
+
+
 def test_a_fault_between_quotes_is_told_as_well() -> None:
     """The record that it is in is none, and the line is at fault by itself."""
     found = list(join_quoted([(1, b'"x'), (2, Fault("bad")), (3, b'y"'), (4, b"z")]))
