@@ -58,7 +58,7 @@ def _migrate(_options: argparse.Namespace) -> int:
     from service.repository.migrate import migrate
     from service.repository.queries import sql_folder
 
-    with database(Config.from_env(os.environ)) as url:
+    with database(Config.from_env(os.environ), makes=True) as url:
         steps = migrate(url, sql_folder(), say)
     say(f"{steps} steps taken; the database is current" if steps else "the database is current")
     return 0

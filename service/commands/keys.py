@@ -68,7 +68,7 @@ def _create(options: argparse.Namespace) -> int:
     grant = Grant(
         scopes=options.scopes, name=options.name, debit_accounts=options.debit, rate_per_s=options.rate, burst=options.burst
     )
-    with work() as (ctx, url):
+    with work(makes=True) as (ctx, url):
         migrate(url, sql_folder(), lambda _: None)
         with open_keys(url) as keys:
             made = keys.create(ctx, grant, ledger=options.ledger, lifetime_s=options.expires_in)

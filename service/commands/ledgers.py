@@ -29,7 +29,7 @@ def add_ledger_commands(commands: Any) -> None:
 
 
 def _create(options: argparse.Namespace) -> int:
-    with work() as (ctx, url):
+    with work(makes=True) as (ctx, url):
         migrate(url, sql_folder(), lambda _: None)
         with open_ledgers(url) as ledgers:
             ledger = ledgers.create(ctx, options.name)

@@ -94,6 +94,11 @@ class EmbeddedPostgres:
         """The connection string for DATABASE_URL."""
         return f"postgresql://{ROLE}@/{DATABASE}?host={quote(str(self._socket_dir), safe='/')}"
 
+    @property
+    def is_made(self) -> bool:
+        """Whether there is a cluster, running or not."""
+        return (self._cluster / "PG_VERSION").exists()
+
     def is_running(self) -> bool:
         """Whether some ledgerd serves this data directory now."""
         try:
@@ -128,7 +133,7 @@ class EmbeddedPostgres:
         try:
             bin_dir = self._reachable_binaries(report)
             self._end_left_over()
-            if not (self._cluster / "PG_VERSION").exists():
+            if not self.is_made:
                 report(f"making a new PostgreSQL cluster in {self._cluster}")
                 self._initialise(bin_dir)
             self._check_version(bin_dir)

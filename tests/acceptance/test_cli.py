@@ -188,3 +188,12 @@ def test_whoever_reads_may_have_seen_enough() -> None:
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode == 1
+
+
+@pytest.mark.parametrize("command", [("export",), ("verify",), ("key", "list"), ("ledger", "list")])
+def test_no_database_is_made_by_who_only_asks(tmp_path: Path, command: tuple[str, ...]) -> None:
+    """A folder with a mistake in its name stays as it is, and it is said what would be right."""
+    done = ledgerd(*command, LEDGERD_DATA_DIR=str(tmp_path / "typo"))
+    assert done.returncode == (2 if command == ("verify",) else 1)
+    assert f"there is no database in {tmp_path}/typo: set LEDGERD_DATA_DIR or DATABASE_URL" in done.stderr
+    assert not (tmp_path / "typo").exists()
