@@ -58,7 +58,7 @@ class Unauthenticated(LedgerdError):
 
 
 class Forbidden(LedgerdError):
-    """The API key is valid but lacks the scope."""
+    """The API key is valid but may not do this: it lacks the scope, or what it may debit or give away is less."""
 
     code = "forbidden"
 
@@ -98,7 +98,7 @@ class PayloadTooLarge(LedgerdError):
 
 
 class UnsupportedMediaType(LedgerdError):
-    """The body is not declared as JSON."""
+    """The body is not declared as what the route takes: JSON, or for imports NDJSON or CSV."""
 
     code = "unsupported_media_type"
 

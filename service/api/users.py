@@ -42,7 +42,7 @@ class UserHandlers:
             method="GET", path="/api/users/<user_id>", handler=self.find, scope="users:read",
             summary="One user; as at most a second ago, unless `Cache-Control` asks for more",
             headers=(IF_NONE_MATCH, CACHE_CONTROL), answers={200: UserAnswer(), 304: None}, answer_headers=TAGGED,
-            errors=("not_found",),
+            errors=("not_found", "overloaded"),
         )
         yield Route(
             method="PUT", path="/api/users/<user_id>", handler=self.replace, scope="users:write",
