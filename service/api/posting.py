@@ -15,6 +15,7 @@ from service.api.representation import show_transfer
 from service.api.routes import Header, Parameter
 from service.errors import FieldError, Forbidden, InvalidInput
 from service.ledger.transfers import Posted, PostRequest
+from service.middleware.environ import KEY_REPEATED
 
 _KEY = re.compile(r'"([ !#-~]{1,255})"|([!#-~]{1,255})')
 IDEMPOTENCY_KEY = Parameter(
@@ -36,11 +37,16 @@ def idempotency_key(environ: Mapping[str, Any]) -> str | None:
     header = environ.get("HTTP_IDEMPOTENCY_KEY")
     if header is None:
         return None
+    if KEY_REPEATED in environ:
+        raise _no_key("given more than once")
     match = _KEY.fullmatch(header)
     if match is None:
-        message = "expected 1 to 255 printable ASCII characters, bare without spaces or in double quotes"
-        raise InvalidInput(f"Idempotency-Key: {message}.", fields=(FieldError("Idempotency-Key", message),))
+        raise _no_key("expected 1 to 255 printable ASCII characters, bare without spaces or in double quotes")
     return match[1] or match[2]
+
+
+def _no_key(message: str) -> InvalidInput:
+    return InvalidInput(f"Idempotency-Key: {message}.", fields=(FieldError("Idempotency-Key", message),))
 
 
 def is_dry_run(call: Call) -> bool:

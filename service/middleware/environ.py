@@ -10,6 +10,7 @@ ANSWER_HEADERS = "ledgerd.answer_headers"  # a list of (name, value): what is ad
 ANSWER_STATUS = "ledgerd.answer_status"  # int, once the answer begins; 0 before
 CONTEXT = "ledgerd.context"  # the request's Context
 REQUEST_ID = "ledgerd.request_id"  # str
+KEY_REPEATED = "ledgerd.key_repeated"  # the server's: True where `Idempotency-Key` came more than once, and so is joined
 CLIENT_LEFT = "ledgerd.client_left"  # the server's: register a function to be called when the client leaves; unregisters
 END_INPUT = "ledgerd.end_input"  # the server's: whoever waits for more of the body finds its end; for good
 BEGIN_STREAM = "ledgerd.begin_stream"  # the server's: to be called where an answer goes on for long; returns what cuts it off

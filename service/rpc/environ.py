@@ -10,7 +10,7 @@ import grpc
 
 from service.concurrency.context import Context, with_timeout
 from service.errors import ClientClosedRequest, MalformedRequest
-from service.middleware.environ import ROUTE
+from service.middleware.environ import KEY_REPEATED, ROUTE
 from service.rpc.overdue import Overdue
 
 SERVICER = "ledgerd.rpc.context"  # grpc's own context of the call
@@ -41,6 +41,8 @@ def make_environ(path: str, context: grpc.ServicerContext, messages: Iterator[by
     for name, value in context.invocation_metadata():
         if (key := TAKEN.get(name)) is not None:
             text = value if isinstance(value, str) else value.decode("latin-1")
+            if key in environ and key == "HTTP_IDEMPOTENCY_KEY":
+                environ[KEY_REPEATED] = True
             environ[key] = text if key not in environ else f"{environ[key]},{text}"
     return environ
 

@@ -66,6 +66,11 @@ class HandedOn(gevent.socket.socket):  # type: ignore[misc]  # gevent has no typ
         self._patience_s = BODY_TIMEOUT_S
         self.connection.call_application()
 
+    def repeats(self, name: str) -> bool:
+        """Whether the request has more than one field of this name, which is in capital letters."""
+        names: list[str] = [given for given, _ in self._request.headers]
+        return names.count(name) > 1
+
     def wait_for_request(self) -> None:
         """The request is answered."""
         self.connection.wait_for_request()

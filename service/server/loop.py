@@ -20,7 +20,7 @@ from gunicorn.http.message import HeaderPolicy
 from gunicorn.http.wsgi import base_environ
 from gunicorn.workers.ggevent import GeventWorker
 
-from service.middleware.environ import BEGIN_STREAM, CLIENT_LEFT, END_INPUT, TAKE_OVER
+from service.middleware.environ import BEGIN_STREAM, CLIENT_LEFT, END_INPUT, KEY_REPEATED, TAKE_OVER
 from service.server.answer import Answer
 from service.server.connection import BODY_TIMEOUT_S, SLOWEST_BYTES_PER_S, Connection, Connections, Phase
 from service.server.handed_on import HandedOn
@@ -152,6 +152,8 @@ class RequestLoop(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
         connection = sock.connection
         if "HTTP_UPGRADE" in environ:
             environ[TAKE_OVER] = sock.take_over
+        if sock.repeats("IDEMPOTENCY-KEY"):
+            environ[KEY_REPEATED] = True
         environ[CLIENT_LEFT], environ[END_INPUT] = connection.when_client_leaves, connection.end_input
         environ[BEGIN_STREAM] = connection.begin_stream
         return self.application(environ, start)

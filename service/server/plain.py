@@ -21,7 +21,7 @@ MOST_BODY = 64 * 1024  # bytes that are received before the application is calle
 MOST_NAMES = 512  # names of fields that are remembered
 
 _NOT_PLAIN = frozenset({"TRANSFER-ENCODING", "EXPECT", "UPGRADE", "TRAILER", "TE", "HTTP2-SETTINGS"})
-_ONCE = frozenset({"HTTP_HOST", "CONTENT_LENGTH", "CONTENT_TYPE", "HTTP_CONNECTION"})
+_ONCE = frozenset({"HTTP_HOST", "CONTENT_LENGTH", "CONTENT_TYPE", "HTTP_CONNECTION", "HTTP_IDEMPOTENCY_KEY"})
 _keys: dict[bytes, str] = {}
 
 
