@@ -46,6 +46,7 @@ class Phase(Enum):
     IDLE = "waiting for a request"
     HEAD = "receiving the head of a request"
     BODY = "receiving the body of a request"
+    DISCARDING = "receiving what is left of a body whose request is answered"
     ANSWERING = "in the application"
     SENDING = "sending to a client that does not read"
 
@@ -261,7 +262,7 @@ class Connections:
             for conn in tuple(self._all):
                 if sweep and now >= conn.deadline:
                     conn.expire()
-                elif conn.phase is Phase.IDLE and now >= self._draining_since:
+                elif conn.phase in (Phase.IDLE, Phase.DISCARDING) and now >= self._draining_since:
                     idle_since = conn.deadline - KEEPALIVE_S
                     if now >= min(idle_since, self._draining_since) + LINGER_S:
                         conn.end_if_quiet()

@@ -7,6 +7,7 @@ from time import monotonic
 from typing import Any
 
 import gevent.socket
+from gunicorn.http.errors import ParseException
 
 from service.server.connection import BODY_TIMEOUT_S, HEAD_TIMEOUT_S, SLOWEST_BYTES_PER_S, Connection, Phase
 
@@ -21,6 +22,7 @@ class HandedOn(gevent.socket.socket):  # type: ignore[misc]  # gevent has no typ
         self.connection = conn
         self._already_read = already_read
         self._taken_over = False
+        self._body_phase = Phase.BODY
         self._request: Any = None
         conn.enter(Phase.HEAD, HEAD_TIMEOUT_S)
 
@@ -64,7 +66,21 @@ class HandedOn(gevent.socket.socket):  # type: ignore[misc]  # gevent has no typ
         """The head of gunicorn's `request` is there."""
         self._request = request
         self._patience_s = BODY_TIMEOUT_S
+        self._body_phase = Phase.BODY
         self.connection.call_application()
+
+    def discard_body(self) -> None:
+        """The request is answered: receive what is left of its body, with the patience that is left for it.
+
+        Whoever is too slow, or sends what is no body, is cut off without a word: a proxy would take another answer for that to
+        its next request. Raises OSError where the client ends, StopIteration where the next request's beginning is unknown.
+        """
+        self._body_phase = Phase.DISCARDING
+        try:
+            while self._request.body.read(RECEIVE_BYTES):
+                pass
+        except ParseException:
+            raise StopIteration from None
 
     def repeats(self, name: str) -> bool:
         """Whether the request has more than one field of this name, which is in capital letters."""
@@ -83,7 +99,7 @@ class HandedOn(gevent.socket.socket):  # type: ignore[misc]  # gevent has no typ
 
     def _recv_body(self, size: int, flags: int) -> bytes:
         began = monotonic()
-        self.connection.enter(Phase.BODY, self._patience_s)
+        self.connection.enter(self._body_phase, self._patience_s)
         data: bytes = super().recv(size, flags)
         self.connection.enter(Phase.ANSWERING)
         self._patience_s += len(data) / SLOWEST_BYTES_PER_S - (monotonic() - began)

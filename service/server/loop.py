@@ -26,7 +26,7 @@ from service.server.connection import BODY_TIMEOUT_S, SLOWEST_BYTES_PER_S, Conne
 from service.server.handed_on import HandedOn
 from service.server.heads import Heads, heads_for
 from service.server.plain import Plain
-from service.server.refusal import OF_A_BODY, refuse
+from service.server.refusal import refuse
 
 log = logging.getLogger(__name__)
 
@@ -73,22 +73,17 @@ class RequestLoop(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
             self.connections.discard(conn)
             conn.close()
 
-    def handle_request(self, listener_name: Any, req: Any, sock: HandedOn, addr: Any) -> Any:
+    def handle_request(self, listener_name: Any, req: Any, sock: HandedOn, addr: Any) -> None:
         """One request in gunicorn's loop."""
         sock.call_application(req)
         try:
-            return super().handle_request(listener_name, req, sock, addr)
+            super().handle_request(listener_name, req, sock, addr)
+            sock.discard_body()
         finally:
             sock.wait_for_request()
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
-        """gunicorn's hook: what came is no request, or something failed outside of the application.
-
-        The rest of a body that is found malformed when its request has been answered gets no second answer: the client, or a
-        proxy that shares the connection, would take it for the next one's.
-        """
-        if req is None and isinstance(exc, OF_A_BODY):
-            return
+        """gunicorn's hook: what came is no request, or something failed outside of the application."""
         with suppress(OSError):
             refuse(client, exc)
 

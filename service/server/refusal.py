@@ -18,9 +18,6 @@ from service.errors import Internal, LedgerdError, MalformedRequest
 
 log = logging.getLogger("ledgerd.server")
 
-OF_A_BODY = (
-    gunicorn_errors.InvalidChunkSize, gunicorn_errors.ChunkMissingTerminator, gunicorn_errors.InvalidChunkExtension,
-)  # fmt: skip
 _OURS = (gunicorn_errors.InvalidResponseHeader, gunicorn_errors.InvalidResponseHeaderName)
 _REFUSED = {  # the most special first; 400 for whatever else the parser refuses
     gunicorn_errors.LimitRequestLine: (414, "The request line is too long: at most 4094 bytes."),

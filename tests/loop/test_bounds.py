@@ -10,7 +10,7 @@ from contextlib import suppress
 import pytest
 
 from tests.loop.conftest import OURS, Server, served
-from tests.loop.exchange import exchange
+from tests.loop.exchange import PROBE, exchange
 from tests.loop.slow import serve_beside_slow_clients
 from tests.serving import wait_until
 
@@ -94,6 +94,42 @@ def test_a_slow_body_that_keeps_the_pace_is_taken(hasty: Server) -> None:
 
     (reply,) = exchange(hasty.port, pieces())
     assert len(reply.told["body"]) == 400_000
+
+
+LEFT = HEAD.replace(b"/ ", b"/leave-body ", 1)
+
+
+def test_a_slow_body_that_nobody_reads_is_taken_too(hasty: Server) -> None:
+    """Longer than the bound for a head; then the connection goes on."""
+    def pieces() -> Iterator[bytes]:
+        yield LEFT + b"Content-Length: 400000\r\n\r\n"
+        for _ in range(8):
+            time.sleep(0.3)
+            yield b"x" * 50_000
+        yield PROBE
+
+    assert [reply.status for reply in exchange(hasty.port, pieces())] == [200, 200]
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        b"Content-Length: 400000\r\n\r\n12345", b"Content-Length: 400000\r\n\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n5\r\nhel",
+        b"Transfer-Encoding: chunked\r\n\r\n0\r\nno trailer\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\nno size\r\n\r\n",
+    ],
+    ids=["a part", "nothing", "half a chunk", "a broken trailer", "no chunk"],
+)
+def test_a_request_is_not_answered_twice(hasty: Server, rest: bytes) -> None:
+    """Whatever becomes of a body that the application did not want: a proxy would take it for the next request's answer."""
+    with socket.create_connection(("127.0.0.1", hasty.port), timeout=20) as sock:
+        sock.sendall(LEFT + rest)
+        received = sock.recv(1 << 16)
+        with suppress(ConnectionError):
+            sock.sendall(b"a")
+        received += until_closed(sock)
+    assert received.startswith(b"HTTP/1.1 200 ")
+    assert received.count(b"HTTP/1.") == 1
 
 
 def test_slow_clients_disturb_nobody_and_are_cut_off(hasty: Server) -> None:
