@@ -14,11 +14,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from enum import Enum
 from math import inf
+from select import POLLRDHUP
 from struct import pack
 from time import monotonic
 
 import gevent
 from gevent.hub import get_hub
+from gevent.monkey import get_original
 
 KEEPALIVE_S = 75.0  # above the idle time of the proxies in front, so that they close first
 HEAD_TIMEOUT_S = 10.0
@@ -33,6 +35,7 @@ SWEEP_EVERY = 10  # rounds of the watch
 LEFT_AFTER_S = 0.1  # a request that has run so long is worth a look whether its client is still there
 LOOKS_PER_S = 2000  # about, over all connections: with thousands of requests under way each is looked at less often
 READ, WRITE = 1, 2  # libev's names for what to wait for
+_poll = get_original("select", "poll")  # gevent's own knows nothing of POLLRDHUP
 
 TOO_SLOW = (
     b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: 36\r\n\r\n"
@@ -138,14 +141,10 @@ class Connection:
         self.on_leave = None
 
     def look_after_client(self) -> None:
-        """Call what waits for the client to leave, if it has: it sends no more, and all it has sent is read."""
-        try:
-            left = self.sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
-        except BlockingIOError:
-            return
-        except OSError:
-            left = True
-        if left and (callback := self.on_leave) is not None:
+        """Call what waits for the client to leave, if it has: it sends no more, whether what it has sent is read or not."""
+        end = _poll()
+        end.register(self.sock, POLLRDHUP)
+        if end.poll(0) and (callback := self.on_leave) is not None:
             self.on_leave = None
             callback()
 

@@ -141,11 +141,15 @@ def test_slow_clients_disturb_nobody_and_are_cut_off(hasty: Server) -> None:
     wait_until(lambda: hasty.descriptors() == before, 20)
 
 
+@pytest.mark.parametrize("unread", [b"", b"\r\n", PROBE], ids=["nothing unread", "a line", "a request"])
 @pytest.mark.parametrize("protocol", ["HTTP/1.1", "HTTP/1.0"], ids=["plain", "handed on"])
-def test_the_application_learns_that_its_client_has_left(ours: Server, protocol: str) -> None:
-    """While it is still at work on the answer."""
+def test_the_application_learns_that_its_client_has_left(ours: Server, protocol: str, unread: bytes) -> None:
+    """While it is still at work on the answer, whatever the client has sent behind its request."""
+    ask = b"GET /who-left HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+    before = exchange(ours.port, [ask])[0].told.count(f"{protocol} left")
     with socket.create_connection(("127.0.0.1", ours.port), timeout=20) as sock:
         sock.sendall(f"GET /wait-for-leave {protocol}\r\nHost: a\r\n\r\n".encode())
-    ask = b"GET /who-left HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
-    wait_until(lambda: f"{protocol} left" in exchange(ours.port, [ask])[0].told, 10)
+        time.sleep(0.3)  # it is read by now, and what follows is not
+        sock.sendall(unread)
+    wait_until(lambda: exchange(ours.port, [ask])[0].told.count(f"{protocol} left") == before + 1, 10)
     assert f"{protocol} stayed" not in exchange(ours.port, [ask])[0].told

@@ -52,3 +52,25 @@ def test_few_are_looked_at_every_time(clients: tuple[Connections, list[socket.so
         connections.discard(conn)
     began = next(iter(connections._all)).began + 10 * LEFT_AFTER_S
     assert [connections.look_after_clients(began + n * WATCH_S) for n in range(5)] == [50] * 5
+
+
+@pytest.mark.parametrize("family", [socket.AF_UNIX, socket.AF_INET], ids=["unix", "tcp"])
+@pytest.mark.parametrize("unread", [b"", b"\r\n"], ids=["nothing unread", "a line unread"])
+def test_one_that_leaves_is_noticed(family: socket.AddressFamily, unread: bytes) -> None:
+    """Over either kind of socket; and one that only sends ahead has not left."""
+    with socket.socket(family) as listener:
+        listener.bind("" if family is socket.AF_UNIX else ("127.0.0.1", 0))
+        listener.listen()
+        theirs = socket.socket(family)
+        theirs.connect(listener.getsockname())
+        conn, left = Connection(listener.accept()[0]), []
+    conn.call_application()
+    conn.when_client_leaves(lambda: left.append(True))
+    theirs.sendall(unread)
+    conn.look_after_client()
+    assert left == []
+    theirs.close()
+    for _ in range(2):
+        conn.look_after_client()
+    assert left == [True]
+    conn.close()
