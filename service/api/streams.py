@@ -2,20 +2,25 @@
 
 The request's own context ends when its handler returns; a stream has another one, which ends when its time is up, when the
 client leaves, or when the server has no more use for it. What goes wrong before the first piece is an answer of its own;
-later, the connection is cut without the end of the body, so nobody takes a part for the whole.
+later, the connection is reset, so nobody takes a part for the whole, not even by HTTP/1.0, where the end of a connection is
+the end of the body.
 """
 
 from __future__ import annotations
 
+import errno
+import logging
 from collections.abc import Callable, Generator, Iterator
-from itertools import chain
 from wsgiref.types import WSGIEnvironment
 
 from service.api.calls import Answer, Call
 from service.concurrency.context import Context, background, with_timeout
 from service.concurrency.semaphore import Semaphore
-from service.errors import Overloaded
+from service.errors import ClientClosedRequest, LedgerdError, Overloaded
 from service.middleware.deadline import end_with_client
+from service.middleware.environ import BEGIN_STREAM, REQUEST_ID
+
+log = logging.getLogger(__name__)
 
 Pieces = Callable[[Context], Generator[bytes, None, None]]
 
@@ -57,7 +62,21 @@ class _Stream:
 
     def __iter__(self) -> Iterator[bytes]:
         end_with_client(self._environ, self._ctx)  # only now: the request's own context had the place
-        return chain((self._first,), self._pieces)
+        fields = {"request_id": self._environ.get(REQUEST_ID)}
+        try:
+            yield self._first
+            yield from self._pieces
+        except ClientClosedRequest:
+            pass  # nobody misses the rest
+        except LedgerdError as error:
+            log.warning("an answer broke off: %s", error, extra={"fields": fields | {"code": error.code}})
+        except Exception:
+            log.exception("an answer broke off", extra={"fields": fields})
+        else:
+            return
+        cut: Callable[[], None] = self._environ.get(BEGIN_STREAM, _nothing_to_cut)()
+        cut()
+        raise ConnectionResetError(errno.ECONNRESET, "the answer broke off")
 
     def close(self) -> None:
         """End what makes the pieces, and wait for that."""
@@ -71,3 +90,7 @@ class _Stream:
 
 def _nothing() -> None:
     return None
+
+
+def _nothing_to_cut() -> Callable[[], None]:
+    return _nothing

@@ -57,13 +57,16 @@ class Phase(Enum):
 class Connection:
     """One client, whose socket it takes over. `receive` and `sendall` let other greenlets run while they wait."""
 
-    __slots__ = ("_hub", "_readable", "_wake", "began", "deadline", "look_at", "look_often", "on_leave", "phase", "sock")
+    __slots__ = (
+        "_cut", "_hub", "_readable", "_wake", "began", "deadline", "look_at", "look_often", "on_leave", "phase", "sock",
+    )
 
     def __init__(self, client: socket.socket) -> None:
         self.sock = _socket.socket(fileno=client.detach())
         self.sock.setblocking(False)
         self._hub = get_hub()
         self._readable = self._hub.loop.io(self.sock.fileno(), READ)
+        self._cut = False
         self._wake: Callable[[], object] | None = None  # whoever waits for something to read
         self.on_leave: Callable[[], None] | None = None
         self.began = 0.0
@@ -172,10 +175,15 @@ class Connection:
         return self.cut
 
     def cut(self) -> None:
-        """End it now; what the client has not read is not kept for it. Whoever waits for it finds it closed."""
+        """End it now; what the client has not read is not kept for it. Whoever waits for it finds it closed.
+
+        Then `close` resets it, which no client takes for the end of an answer. To shut down the sending side would say that
+        end before, so that is done only where it wakes a greenlet: what stops that one is before the end.
+        """
+        self._cut = True
         with suppress(OSError):
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, pack("ii", 1, 0))
-            self.sock.shutdown(socket.SHUT_RDWR)
+            self.sock.shutdown(socket.SHUT_RDWR if self.phase is Phase.SENDING else socket.SHUT_RD)
 
     def end_input(self) -> None:
         """No more of the body is wanted: whoever waits for the client finds an end. What was read ahead is still read."""
@@ -190,8 +198,10 @@ class Connection:
     def linger(self) -> None:
         """Before `close`, let the client read the last answer: what it still sends would reset the connection.
 
-        (RFC 9112, 9.6.)
+        (RFC 9112, 9.6.) What is cut has none.
         """
+        if self._cut:
+            return
         try:
             self.sock.recv(1, socket.MSG_PEEK)
         except BlockingIOError:
