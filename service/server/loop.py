@@ -26,7 +26,7 @@ from service.server.connection import BODY_TIMEOUT_S, SLOWEST_BYTES_PER_S, Conne
 from service.server.handed_on import HandedOn
 from service.server.heads import Heads, heads_for
 from service.server.plain import Plain
-from service.server.refusal import refuse
+from service.server.refusal import refuse, refuse_other_codings
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +75,7 @@ class RequestLoop(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def handle_request(self, listener_name: Any, req: Any, sock: HandedOn, addr: Any) -> None:
         """One request in gunicorn's loop."""
+        refuse_other_codings(req)
         sock.call_application(req)
         try:
             super().handle_request(listener_name, req, sock, addr)

@@ -56,6 +56,16 @@ def refuse(sock: Any, error: BaseException) -> None:
     write_nonblock(sock, head.encode("ascii") + body)
 
 
+def refuse_other_codings(request: Any) -> None:
+    """Raise UnsupportedTransferCoding unless a body comes as it is, or in chunks alone.
+
+    gunicorn takes compressed chunks, and would give the application what is in them as if it were the body.
+    """
+    for name, value in request.headers:
+        if name == "TRANSFER-ENCODING" and value.strip(" \t").lower() != "chunked":
+            raise gunicorn_errors.UnsupportedTransferCoding(value)
+
+
 def classify(error: BaseException) -> tuple[int, LedgerdError]:
     """The status, and the error of the taxonomy that the body tells."""
     if not isinstance(error, _OURS):

@@ -133,6 +133,7 @@ _each("coding", _BOTH, [
     b"Transfer-Encoding:", b"Transfer-Encoding: ,chunked", b"Transfer-Encoding: chunked;q=1", b"Transfer-Encoding : chunked",
     b" Transfer-Encoding: chunked", b"Transfer-Encoding\t: chunked", b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
     b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity", b"Transfer-Encoding: x\r\nTransfer-Encoding: chunked",
+    b"Transfer-Encoding: Deflate\r\nTransfer-Encoding: chunked",
     b"Transfer-Encoding:\r\n chunked", b"Transfer-Encoding: chunked\r\n x", b"Transfer_Encoding: chunked", b"TransferEncoding: chunked",
     b"Transfer-Encoding: chunked\r\nContent-Length: 5", b"Content-Length: 5\r\nTransfer-Encoding: chunked",
     b"Content-Length: 15\r\nTransfer-Encoding: identity", b"Content-Length: 15\r\nTransfer-Encoding : chunked",

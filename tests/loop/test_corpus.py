@@ -17,7 +17,11 @@ _SHORT = ([200], "less than its Content-Length: the client would take the next a
 _LEAVE = ([500], "an application that exits is answered, instead of being passed over in silence")
 _CUT = ([], "half a body: gunicorn calls the application with it, here it has no effect")
 _BASE = ([400], "a client cannot say where the application is mounted: that is its fault, not a problem of ours")
+_CODING = ([501], "gunicorn takes a coding that nobody decodes: the body would be another than was sent")
 STRICTER = {
+    "coding: Transfer-Encoding: gzip, chunked": _CODING,
+    "coding: Transfer-Encoding: identity, chunked": _CODING,
+    "coding: Transfer-Encoding: Deflate\\r\\nTransfer-Encoding: chunked": _CODING,
     "field: SCRIPT_NAME: /x": _BASE,
     "cut off: long before its length": _CUT,
     "answer: GET /too-short": _SHORT,
