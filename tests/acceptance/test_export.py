@@ -75,6 +75,21 @@ def test_half_an_export_does_not_look_whole(served: Serve, filled: str, database
     assert "Traceback" not in log
 
 
+@pytest.mark.parametrize("rest", ["", "X_Y: 1\r\n"], ids=["plain", "handed on"])
+def test_head_tells_no_length(served: Serve, rest: str) -> None:
+    """None is known before it is made; and the connection goes on."""
+    request = f"HEAD /api/transfers/export HTTP/1.1\r\nHost: a\r\n{rest}Authorization: Bearer {served.key()}\r\n\r\n".encode()
+    with socket.create_connection(("127.0.0.1", served.port), timeout=20) as sock:
+        for _ in range(2):
+            sock.sendall(request)
+            head = sock.recv(65536).lower()
+            assert head.startswith(b"http/1.1 200 ")
+            assert head.endswith(b"\r\n\r\n")
+            assert b"application/x-ndjson" in head
+            assert b"content-length" not in head
+            assert b"connection: keep-alive" in head
+
+
 def test_an_export_ends_when_its_client_leaves(served: Serve, filled: str, database_url: str) -> None:
     """Its cursor is closed at the database, and its place is free."""
     with psycopg.connect(database_url, autocommit=True) as watcher:
