@@ -1,10 +1,20 @@
 -- name: search_words
--- The longest word asked for is the rarest as a rule: up to a thousand of those that have a word beginning with it, and of them
--- those that have the others too; first those with the most whole words among what was asked.
+-- The rarest word decides: up to a thousand of those that have a word beginning with it, and of them those that have the
+-- others too; first those with the most whole words among what was asked. How many have a word is counted no further than
+-- that. The longest is no sign of it: in an email it is the provider's domain as a rule, which thousands share.
 WITH asked AS MATERIALIZED (
-    SELECT word, row_number() OVER (ORDER BY length(word) DESC, word) AS place
-    FROM unnest(search_words_of(%(text)s)) AS word
-    ORDER BY place LIMIT 8
+    SELECT word, row_number() OVER (ORDER BY seen, length(word) DESC, word) AS place
+    FROM (
+        SELECT word FROM unnest(search_words_of(%(text)s)) AS word ORDER BY length(word) DESC, word LIMIT 8
+    ) AS longest, LATERAL (
+        SELECT count(*) AS seen
+        FROM (
+            SELECT FROM search_words
+            WHERE ledger_id = %(ledger_id)s
+              AND search_words.word >= longest.word AND search_words.word < (longest.word || chr(1114111))
+            LIMIT 1001
+        ) AS few
+    ) AS often
 ), found AS MATERIALIZED (
     SELECT DISTINCT hit.kind, hit.id
     FROM asked, LATERAL (

@@ -72,6 +72,22 @@ def test_what_fits_is_found_best_first(books: ApiClient) -> None:
         assert found(books, q) == hits, q
 
 
+def test_the_rarest_word_is_looked_for(api: ApiClient, database_url: str) -> None:
+    """However many share the others: an exact email, a full name, and words out of both."""
+    with psycopg.connect(database_url) as conn:
+        conn.execute(
+            "INSERT INTO users (ledger_id, name, email)"
+            " SELECT (SELECT max(id) FROM ledgers), format('Customer %s', n), format('c%s@gmail.com', n)"
+            " FROM generate_series(1, 1200) AS n"
+        )
+    bo = ("user", api.user("Bo Li", "bo@gmail.com")["id"])
+    for q in ("bo@gmail.com", "bo li gmail", "gmail com bo"):
+        assert found(api, q) == [bo], q
+    reply = api.get("/api/search?q=Customer%201199")
+    assert [hit["user"]["name"] for hit in reply.json["data"]] == ["Customer 1199"]
+    assert len(found(api, "gmail customer")) == 50  # all of them are shared by too many, and still something is found
+
+
 def test_words_follow_their_user(books: ApiClient) -> None:
     """A new name is found and the old one is not; a removed user is gone."""
     books.call("PUT", "/api/users/3", {"name": "Grace Murray", "email": "grace.hopper@navy.example"})
