@@ -20,6 +20,7 @@ from service.middleware.environ import CLIENT_ADDRESS, PRINCIPAL, REQUEST_ID, RO
 from service.middleware.observation import Ended, tell
 from service.middleware.rate_limit import Taken, limit_headers
 from service.middleware.request_id import choose_id
+from service.middleware.request_target import is_host
 from service.middleware.tracing import Sample, begin_trace, trace_headers
 
 DECIDING = frozenset({  # headers by which some layer, or the handler, would do something else
@@ -82,7 +83,7 @@ class KeptUser:
             and path.startswith(_BEFORE_ID)
             and authorization.startswith(_BEARER)
             and environ.get("RAW_URI") == path  # no query, and nothing encoded
-            and environ.get("HTTP_HOST")
+            and is_host(environ.get("HTTP_HOST", ""))
             and environ.get("CONTENT_LENGTH", "0") == "0"
             and environ.keys().isdisjoint(DECIDING)
         ):

@@ -33,6 +33,7 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("POST", POST, {"body": GOOD, "Content_Type": "text/plain"}),
     ("POST", POST, {"body": GOOD, "Authorization": "Bearer nonsense"}),
     ("POST", POST, {"body": GOOD, "Request_Timeout": "soon"}),
+    ("POST", POST, {"body": GOOD, "Host": "a..b"}),
     ("POST", POST, {"body": {**GOOD, "hold": True, "expires_in_s": 600}}),
     ("POST", POST, {"body": {**GOOD, "expires_in_s": 600}}),
     ("POST", POST + "?dry_run=true", {"body": GOOD}),
@@ -47,6 +48,9 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("GET", GET + "1", {"Request_Timeout": "2"}),
     ("GET", GET + "1", {"Origin": "https://example.com"}),
     ("GET", GET + "1", {"X_Forwarded_For": "192.0.2.1"}),
+    *(("GET", GET + "1", {"Host": host}) for host in ("a..b", "..a", "a" * 64, "a.b.", "a_b", "[::1]:80", "x" * 63 + ":8080")),
+    ("GET", "/healthz", {"Host": "a..b"}),
+    ("GET", "/metrics", {"Host": "a..b"}),
     ("GET", GET + "1", {"Authorization": "Bearer nonsense"}),
     ("GET", GET + "1", {"Authorization": "Basic nonsense"}),
     ("GET", GET + "1", {"If_None_Match": '"1"'}),
@@ -115,3 +119,17 @@ def test_hot_and_plain_answers_are_equal(twins: tuple[ApiClient, ApiClient]) -> 
                 given["Ledger_Position"] = position
             replies.append(comparable(client.call(method, path, body, **given)))
         assert replies[0] == replies[1], f"{method} {path} {options}"
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", GET + "1"), ("POST", POST), ("GET", "/api/users"), ("GET", "/healthz"), ("GET", "/metrics")]
+)
+def test_a_host_that_cannot_be_is_refused_in_our_words(api: ApiClient, method: str, path: str) -> None:
+    """Everywhere, be the user kept or not, and before the key is looked at."""
+    kept = f"{GET}{api.user()['id']}"
+    assert api.get(kept).status == 200
+    path = kept if path == GET + "1" else path
+    for host in ("a..b", "..a", "a" * 64):
+        reply = api.call(method, path, GOOD if method == "POST" else None, Host=host)
+        assert (reply.status, reply.code) == (400, "malformed_request")
+        assert reply.json["detail"].startswith("The Host header names no host")

@@ -14,6 +14,9 @@ from service.middleware.cors import cors
 from service.middleware.recovery import recovery
 from service.middleware.request_target import request_target
 
+HOSTS = ("a.b", "a.b.:8080", "[::1]:80", "127.0.0.1", "x" * 63 + ".b:65535", "a_b")
+NO_HOSTS = ("a..b", "..a", ".a", "a..", ".", "..:80", "x" * 64, "a." + "x" * 64 + ".b", "x" * 64 + ":80")
+
 
 def echo(environ: dict[str, Any], start_response: Any) -> list[bytes]:
     """Answer with the body that was sent."""
@@ -39,6 +42,9 @@ def call(app: WSGIApplication, **environ: Any) -> tuple[str, dict[str, str], byt
         ({"HTTP_HOST": "x", "RAW_URI": "/a", "SERVER_PROTOCOL": "HTTP/1.1"}, True),
         ({"RAW_URI": "/a", "SERVER_PROTOCOL": "HTTP/1.0"}, True),
         ({"RAW_URI": "/a", "SERVER_PROTOCOL": "HTTP/1.1"}, False),
+        *(({"HTTP_HOST": host, "RAW_URI": "/a", "SERVER_PROTOCOL": "HTTP/1.1"}, True) for host in HOSTS),
+        *(({"HTTP_HOST": host, "RAW_URI": "/a", "SERVER_PROTOCOL": "HTTP/1.1"}, False) for host in NO_HOSTS),
+        ({"HTTP_HOST": "a..b", "RAW_URI": "/a", "SERVER_PROTOCOL": "HTTP/1.0"}, False),
         ({"HTTP_HOST": "", "RAW_URI": "/a", "SERVER_PROTOCOL": "HTTP/1.1"}, False),
         ({"HTTP_HOST": "x", "RAW_URI": "http://x/a", "SERVER_PROTOCOL": "HTTP/1.1"}, False),
         ({"HTTP_HOST": "x", "RAW_URI": "*", "SERVER_PROTOCOL": "HTTP/1.1"}, False),
