@@ -13,6 +13,7 @@ from service.ledger.position import POSITIONS
 from service.middleware.environ import CONTEXT, PRINCIPAL
 
 HEADER = "Ledger-Position"
+BROUGHT = "ledgerd.positions"  # the Positions by which the header is read, where there is one
 MOST = 8  # positions in one header: a client may have written by several connections
 
 
@@ -40,17 +41,24 @@ class Positions:
 
 
 def carry_positions(app: WSGIApplication, positions: Positions) -> WSGIApplication:
-    """`app`, with the positions that a request brings in its context: they go with it down to the choice of a server."""
+    """`app`, with what the route needs to read the positions of a request, once it knows that the call may come there."""
 
     def with_positions(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        header, principal = environ.get("HTTP_LEDGER_POSITION"), environ.get(PRINCIPAL)
-        if header is None or principal is None:
-            return app(environ, start_response)
-        ctx = environ[CONTEXT]
-        with with_value(ctx, POSITIONS, positions.read(ctx, principal.ledger_id, header)) as environ[CONTEXT]:
-            return app(environ, start_response)
+        if "HTTP_LEDGER_POSITION" in environ:
+            environ[BROUGHT] = positions
+        return app(environ, start_response)
 
     return with_positions
+
+
+def brought(environ: WSGIEnvironment) -> Context:
+    """The request's context with the positions that it brings: they go with it down to the choice of a server.
+
+    Only where `BROUGHT` is set. Raises InvalidInput for what no write has told.
+    """
+    ctx: Context = environ[CONTEXT]
+    positions: Positions = environ[BROUGHT]
+    return with_value(ctx, POSITIONS, positions.read(ctx, environ[PRINCIPAL].ledger_id, environ["HTTP_LEDGER_POSITION"]))
 
 
 def _scope(ledger_id: int) -> str:

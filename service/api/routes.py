@@ -14,9 +14,10 @@ from wsgiref.types import WSGIEnvironment
 from marshmallow import Schema
 
 from service.api.calls import Answer, Call, read_query
+from service.api.positions import BROUGHT, brought
 from service.errors import FieldError, Forbidden, InvalidInput
 from service.middleware.body_limit import MEBIBYTE
-from service.middleware.environ import PRINCIPAL, ROUTE
+from service.middleware.environ import CONTEXT, PRINCIPAL, ROUTE
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +94,8 @@ class Route:
     def answer(self, environ: WSGIEnvironment, **variables: str) -> Answer:
         """Check that this call may come here, then let the handler answer.
 
-        Raises Forbidden when its key lacks the scope, InvalidInput for a query where the route takes none, and what the
-        handler raises.
+        Raises Forbidden when its key lacks the scope, InvalidInput for a query where the route takes none and for a
+        Ledger-Position of a read that no write has told, and what the handler raises.
         """
         environ[ROUTE] = self.path
         if self.scopes:
@@ -102,6 +103,9 @@ class Route:
         if environ.get("QUERY_STRING") and not self.query:
             problems = tuple(FieldError(name, "there is no such parameter here") for name in read_query(environ))
             raise InvalidInput("This path takes no parameters.", fields=problems)
+        if BROUGHT in environ and self.method == "GET" and self.scopes:  # HEAD comes to the same route
+            with brought(environ) as environ[CONTEXT]:
+                return self.handler(Call(environ), **variables)
         return self.handler(Call(environ), **variables)
 
 

@@ -83,3 +83,21 @@ def test_every_answer_has_a_request_id(api: ApiClient) -> None:
     assert api.get("/api/users", X_Request_ID="abc-1").headers["X-Request-ID"] == "abc-1"
     made = api.get("/api/nothing", X_Request_ID="bad id\x7f")
     assert made.headers["X-Request-ID"] == made.json["request_id"] != "bad id\x7f"
+
+
+def test_a_position_is_looked_at_after_path_method_and_scope(application: Application, database_url: str, ledger: str) -> None:
+    """And by reads alone: a write passes it over, as does a path that is open to everybody."""
+    admin, narrow = (ApiClient(application, make_key(database_url, ledger, scope)) for scope in ("admin", "accounts:read"))
+    path = f"/api/users/{admin.user()['id']}"
+    wrong = {"Ledger_Position": "none of ours"}
+    for client, method, asked, status in (
+        (admin, "GET", "/api/nothing", 404), (admin, "POST", path, 405), (narrow, "GET", path, 403),
+        (narrow, "POST", "/api/transfers", 403), (admin, "GET", path, 422), (admin, "HEAD", path, 422),
+        (admin, "GET", "/api/users", 422), (admin, "DELETE", path, 204), (admin, "GET", "/healthz", 200),
+    ):
+        assert client.call(method, asked, **wrong).status == status, (method, asked)
+    assert admin.post("/api/accounts", {"asset": "USD/2"}, **wrong).status == 201
+    source, target = admin.account(min_balance=None)["id"], admin.account()["id"]
+    assert admin.transfer(source, target, 1).status == 201
+    body = {"from_account_id": source, "to_account_id": target, "amount": 1}
+    assert admin.post("/api/transfers", body, **wrong).status == 201
