@@ -180,6 +180,13 @@ def test_a_position_of_another_ledger(api: ApiClient, application: Application, 
     assert other.get("/api/users", Ledger_Position=position).fields == ["Ledger-Position"]
 
 
+def test_a_position_in_another_spelling(api: ApiClient) -> None:
+    """422: surplus padding is not what a write has told."""
+    position = api.post("/api/accounts", {"asset": "USD/2"}).headers["Ledger-Position"]
+    assert api.get("/api/users", Ledger_Position=position).status == 200
+    assert api.get("/api/users", Ledger_Position=position + "====").fields == ["Ledger-Position"]
+
+
 def test_a_position_of_the_future_is_waited_for(api: ApiClient, database_url: str) -> None:
     """As long as the request may take; then 503, which says that it may be asked for again."""
     with psycopg.connect(database_url) as conn:
