@@ -139,11 +139,18 @@ def read_limit(values: dict[str, str]) -> int:
 
 
 def read_query(environ: WSGIEnvironment) -> dict[str, list[str]]:
-    """The parameters of the query. Raises InvalidInput for more than any route takes, before they cost anything."""
-    query = environ.get("QUERY_STRING", "")
+    """The parameters of the query. Raises InvalidInput for what is no UTF-8.
+
+    And for more than any route takes, before they cost anything.
+    """
+    query: str = environ.get("QUERY_STRING", "")
     if query.count("&") >= MOST_PARAMETERS:
         raise InvalidInput(f"The query has more than {MOST_PARAMETERS} parameters.")
-    return parse_qs(query, keep_blank_values=True, errors="replace")
+    try:
+        raw = query.encode("latin-1").decode()  # bytes that were not encoded with %, as WSGI has them
+        return parse_qs(raw, keep_blank_values=True, errors="strict")
+    except UnicodeError:  # with U+FFFD in its place, two values would be one
+        raise InvalidInput("The query is not UTF-8.") from None
 
 
 def parameters(call: Call, *names: str, several: Collection[str] = ()) -> dict[str, str]:

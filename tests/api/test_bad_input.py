@@ -7,7 +7,9 @@ from typing import Any
 
 import psycopg
 import pytest
+from werkzeug.test import Client
 
+from service.app import Application
 from service.ledger.money import GREATEST_AMOUNT
 from tests.api.conftest import new_ledger
 from tests.client import ApiClient, Reply
@@ -287,6 +289,30 @@ def test_a_wrong_parameter(api: ApiClient, path: str, query: str, field: str) ->
     """422 that names the parameter."""
     reply = api.get(f"/api/{path}?{query}")
     assert (reply.status, reply.code, reply.fields) == (422, "invalid_input", [field])
+
+
+@pytest.mark.parametrize("query", ["%ff", "name=%fe", "name=%ed%a0%80", "name=a&%C3", "name=%C3%28", "name=\xff"])
+@pytest.mark.parametrize("path", ["/api/transfers/import", "/api/search", "/api/users", "/api/users/1", "/healthz"])
+def test_a_query_that_is_no_utf_8(application: Application, key: str, path: str, query: str) -> None:
+    """422, and nothing is taken for U+FFFD: two imports would have one name."""
+    method = "POST" if path.endswith("import") else "GET"
+    body = {"data": b"{}", "content_type": "application/x-ndjson"} if method == "POST" else {}
+    answer = Client(application).open(
+        path, method=method, environ_overrides={"QUERY_STRING": query}, headers={"Authorization": f"Bearer {key}"}, **body
+    )
+    assert (answer.status_code, answer.json["code"]) == (422, "invalid_input")
+    assert answer.json["detail"] == "The query is not UTF-8."
+    assert "errors" not in answer.json
+
+
+def test_a_query_is_read_as_utf_8(api: ApiClient) -> None:
+    """Whether its bytes are encoded or not."""
+    made = api.user("Å", "å@example.com")
+    encoded = "%C3%A5@example.com"
+    client, headers = Client(api.application), {"Authorization": f"Bearer {api.key}"}
+    for query in (f"email={encoded}", "email=" + "å@example.com".encode().decode("latin-1")):
+        answer = client.get("/api/users", environ_overrides={"QUERY_STRING": query}, headers=headers)
+        assert [user["id"] for user in answer.json["data"]] == [made["id"]]
 
 
 def test_a_parameter_where_there_is_none_is_told(api: ApiClient, accounts: list[int]) -> None:
