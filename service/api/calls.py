@@ -132,7 +132,7 @@ def page(call: Call, cursors: Cursors, name: str, *filters: str) -> tuple[Page, 
 def read_limit(values: dict[str, str]) -> int:
     """Takes `limit` out of `values`. Raises InvalidInput for what is no number of its range."""
     limit = values.pop("limit", str(DEFAULT_LIMIT))
-    if limit.isascii() and limit.isdecimal() and len(limit) <= 3 and 1 <= int(limit) <= GREATEST_LIMIT:
+    if limit.isascii() and limit.isdecimal() and limit[0] != "0" and len(limit) <= 3 and int(limit) <= GREATEST_LIMIT:
         return int(limit)
     message = f"expected a whole number from 1 to {GREATEST_LIMIT}"
     raise InvalidInput(f"limit: {message}.", fields=(FieldError("limit", message),))

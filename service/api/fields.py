@@ -23,7 +23,7 @@ MOST_METADATA = 16_384
 DEEPEST_METADATA = 5
 KEY = re.compile(r"[ !#-~]{1,255}")
 WITHOUT_NUL = r"^[^\x00]*$"
-TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2})")
+TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?(Z|[+-][0-9]{2}:[0-5][0-9])")
 # for a class of characters: what is white or invisible: controls, spaces, soft hyphens, marks of direction and width
 INVISIBLE = r"\x00-\x20\x7f-\xa0\xad\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff\ufff9-\ufffb"
 _EMAIL = re.compile(f"[^@{INVISIBLE}]+@[^@{INVISIBLE}]+")

@@ -280,6 +280,7 @@ def test_a_long_request_timeout_is_clamped(api: ApiClient, seconds: str) -> None
     ("query", "field"),
     [
         ("limit=0", "limit"), ("limit=101", "limit"), ("limit=x", "limit"), ("limit=", "limit"), ("limit=-1", "limit"),
+        ("limit=01", "limit"), ("limit=010", "limit"), ("limit=00", "limit"), ("limit=%D9%A1", "limit"),
         ("limit=1&limit=2", "limit"), ("cursor=", "cursor"), ("cursor=abc", "cursor"), ("cursor=%C3%BC", "cursor"),
         ("cursor=" + "A" * 32, "cursor"), ("page=2", "page"),
     ],

@@ -99,7 +99,11 @@ def test_a_balance_in_the_past(api: ApiClient, account: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "at", ["2026-01-01", "2026-01-01T00:00:00", "now", "", "1767225600", "2026-13-01T00:00:00Z", "9999-12-31T23:59:59-14:00"]
+    "at",
+    [
+        "2026-01-01", "2026-01-01T00:00:00", "now", "", "1767225600", "2026-13-01T00:00:00Z", "9999-12-31T23:59:59-14:00",
+        "2020-01-31T09:30:00%2B02:60", "2020-01-31T09:30:00-00:99",
+    ],
 )
 def test_a_moment_that_is_none(api: ApiClient, account: int, at: str) -> None:
     """Without a zone, unparsable, or beyond all times."""
