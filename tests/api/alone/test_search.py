@@ -26,6 +26,7 @@ CASES: list[tuple[str, list[tuple[str, int]]]] = [
     ("ada@example.com", [("user", 1)]),
     ("hopper@navy", [("user", 3)]),
     ("straße", [("account", 2)]),
+    ("STRASSE", []),
     ("savings 7", [("account", 2)]),
     ("label", []),
     ("true", []),
