@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +12,13 @@ from typing import Any
 def say(text: str) -> None:
     """Tell the one who runs the command; results go to standard output instead."""
     print(f"ledgerd: {text}", file=sys.stderr, flush=True)
+
+
+def let_output_go() -> None:
+    """Send what is left for standard output nowhere, once that has failed: else the interpreter fails at it when it ends."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def add_command(under: Any, name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:

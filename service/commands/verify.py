@@ -7,12 +7,13 @@ import json
 import os
 import sys
 from collections.abc import Iterable
+from concurrent.futures import BrokenExecutor
 from dataclasses import asdict
 from typing import Any
 
 from service.audit.findings import Examined, Finding, Part, Size
 from service.commands import arguments
-from service.commands.command import add_command, positive, say
+from service.commands.command import add_command, let_output_go, positive, say
 from service.commands.database import database
 from service.commands.progress import Progress
 from service.concurrency.context import background
@@ -60,15 +61,35 @@ def _verify(options: argparse.Namespace) -> int:
     except LedgerdError as error:
         say(error.message)
         return NOT_VERIFIED
+    except (BrokenExecutor, OSError) as error:
+        say(f"nothing was found out: {_why(error)}")
+        return NOT_VERIFIED
     except KeyboardInterrupt:
         say("interrupted; nothing was found out")
         return INTERRUPTED
     findings.sort(key=lambda finding: (finding.ledger, finding.transfer_id or 0, finding.seal or 0, finding.code))
-    if options.json:
-        print(json.dumps({"ledgers": [_ledger(size) for size in sizes], "findings": _shown(findings)}, indent=2))
-    else:
-        _print(sizes, findings)
+    try:
+        if options.json:
+            print(json.dumps({"ledgers": [_ledger(size) for size in sizes], "findings": _shown(findings)}, indent=2))
+        else:
+            _print(sizes, findings)
+        sys.stdout.flush()
+    except OSError as error:
+        if findings and isinstance(error, BrokenPipeError):  # status 1 is right
+            raise
+        let_output_go()
+        say(f"what was found cannot be written to standard output: {error.strerror}")
+        return NOT_VERIFIED
+    if not options.json:
+        found = f"{len(findings)} findings; docs/operations.md says what each means"
+        say(found if findings else "everything is as it should be")
     return TAMPERED if findings else GOOD
+
+
+def _why(error: BrokenExecutor | OSError) -> str:
+    if isinstance(error, BrokenExecutor):
+        return "a process of the examination was killed; where memory was short, fewer --jobs need less"
+    return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error)
 
 
 def _examine(url: str, options: argparse.Namespace) -> tuple[list[Size], list[Finding]]:
@@ -85,7 +106,7 @@ def _examine(url: str, options: argparse.Namespace) -> tuple[list[Size], list[Fi
                 for examined in pool.map(background(), examine, jobs):
                     findings += _findings(examined)
                     progress.add(1, examined.weight)
-            except (KeyboardInterrupt, LedgerdError):
+            except (KeyboardInterrupt, LedgerdError, OSError):
                 pool.kill()
                 raise
             finally:
@@ -130,7 +151,3 @@ def _print(sizes: list[Size], findings: list[Finding]) -> None:
             if number is not None
         ]
         print(f"{finding.ledger}: {', '.join(where)}: {finding.code}: found {finding.found}; expected {finding.expected}")
-    if findings:
-        say(f"{len(findings)} findings; docs/operations.md says what each means")
-    else:
-        say("everything is as it should be")

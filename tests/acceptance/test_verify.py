@@ -89,6 +89,43 @@ def test_what_cannot_be_verified_has_a_status_of_its_own(
     assert told in done.stderr
 
 
+def test_a_process_that_is_killed_is_no_finding(database_url: str, sealed: str, tmp_path: Path) -> None:
+    """As the kernel does it where memory is short: status 2 and a line, and no process is left."""
+    with psycopg.connect(database_url, autocommit=True) as db, psycopg.connect(database_url) as holder:
+        holder.execute("LOCK TABLE idempotency_keys")
+        with subprocess.Popen(
+            [*LEDGERD, "verify", "--jobs", "2"], env=clean_env(DATABASE_URL=database_url, LEDGERD_DATA_DIR=str(tmp_path)),
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        ) as process:
+            try:
+                wait_until(lambda: _verifying(db, "wait_event_type = 'Lock'") == 1, 30)
+                family = descendants(process.pid)
+                workers = [pid for pid in family if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+                os.kill(workers[0], signal.SIGKILL)
+                out, err = process.communicate(timeout=60)
+            finally:
+                process.kill()
+    assert (process.returncode, out) == (2, "")
+    assert err.startswith("ledgerd: nothing was found out: a process of the examination was killed")
+    assert err.count("\n") == 1
+    wait_until(lambda: not any(is_there(pid) for pid in family), 20)
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_a_result_that_cannot_be_written_is_no_finding(database_url: str, sealed: str, form: list[str]) -> None:
+    """Status 2 and a line, and not a word that all is well, on a full disk or where nobody reads."""
+    command, env = [*LEDGERD, "verify", "--jobs", "1", *form], clean_env(DATABASE_URL=database_url)
+    told = "ledgerd: what was found cannot be written to standard output: "
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(command, env=env, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (2, f"{told}No space left on device\n")
+    reads, writes = os.pipe()
+    os.close(reads)
+    with open(writes, "wb") as unread:
+        done = subprocess.run(command, env=env, stdout=unread, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (2, f"{told}Broken pipe\n")
+
+
 def test_ctrl_c_leaves_nothing(database_url: str, sealed: str, tmp_path: Path) -> None:
     """A terminal sends it to every process, here while one waits for a lock: status 130, a line, no process, no connection."""
     with psycopg.connect(database_url, autocommit=True) as db, psycopg.connect(database_url) as holder:
