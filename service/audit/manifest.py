@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -84,25 +83,3 @@ def read_lines(text: bytes, algorithm: str) -> tuple[dict[bytes, Entry], list[Ba
         else:
             entries[name] = Entry(name, match[2].decode().lower(), number)
     return entries, bad
-
-
-def write_whole(path: str, content: bytes) -> None:
-    """Replace the file at `path`, on disk when it returns: a reader sees the old one or the new one. Raises OSError."""
-    path = os.path.realpath(path)
-    folder = os.path.dirname(path)
-    fd, partial = tempfile.mkstemp(dir=folder, prefix=f".{os.path.basename(path)}.")
-    try:
-        with open(fd, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fchmod(fd, 0o644)
-            os.fsync(fd)
-        os.replace(partial, path)
-    except BaseException:
-        os.unlink(partial)
-        raise
-    directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

@@ -10,8 +10,9 @@ import sys
 from typing import Any
 
 from service.audit.digest import ALGORITHMS, Report, digest_files, look_up, walk
-from service.audit.manifest import read_lines, show, write_lines, write_whole
+from service.audit.manifest import read_lines, show, write_lines
 from service.commands.command import add_command, positive, say
+from service.commands.output import output
 from service.commands.progress import Progress, and_bytes
 from service.concurrency.context import background, with_cancel
 from service.concurrency.primitives import monotonic
@@ -64,16 +65,17 @@ def _write(options: argparse.Namespace) -> int:
     place = options.output if options.output is not None else sys.stdout.fileno()
     digests = run.digests(walk(run.folder, _identity(place), run.report))
     content = write_lines(digests)
+    if options.output is not None:
+        with output(options.output) as file:
+            file.write(content)
+        return run.end()
     try:
-        if options.output is not None:
-            write_whole(options.output, content)
-        else:
-            sys.stdout.buffer.write(content)
-            sys.stdout.buffer.flush()
-    except BrokenPipeError:  # is not the file's; see `cli.main`
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:  # see `cli.main`
         raise
     except OSError as error:
-        raise InvalidInput(f"cannot write {options.output or 'to standard output'}: {error.strerror}") from error
+        raise InvalidInput(f"cannot write to standard output: {error.strerror}") from error
     return run.end()
 
 

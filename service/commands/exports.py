@@ -7,8 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterable
-from contextlib import closing, suppress
-from pathlib import Path
+from contextlib import closing
 from typing import Any, BinaryIO
 
 from service.api.export import BATCH, TYPES, export
@@ -17,11 +16,11 @@ from service.commands import arguments
 from service.commands.command import add_command, say
 from service.commands.database import database
 from service.commands.imports import INTERRUPTED
+from service.commands.output import output
 from service.commands.progress import Progress, and_bytes
 from service.concurrency.context import background, with_cancel
 from service.config import Config
 from service.database import open_files
-from service.errors import ConfigurationError
 
 _FILTERS = {
     "account_id": ("ID", "those from or to this account"),
@@ -62,7 +61,8 @@ def _export(options: argparse.Namespace) -> int:
                 if options.output is None:
                     _write(sys.stdout.buffer, pieces, progress)
                 else:
-                    _write_file(Path(options.output), pieces, progress)
+                    with output(options.output) as file:
+                        _write(file, pieces, progress)
     except KeyboardInterrupt:
         say("interrupted; the file was not written" if options.output else "interrupted")
         return INTERRUPTED
@@ -70,21 +70,6 @@ def _export(options: argparse.Namespace) -> int:
         say("nobody reads the export any more")
         raise
     return 0
-
-
-def _write_file(path: Path, pieces: Iterable[bytes], progress: Progress) -> None:
-    """Under another name until it is whole and on disk. Raises ConfigurationError."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with open(partial, "xb") as file:
-            _write(file, pieces, progress)
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be written: {error.strerror}") from error
-    finally:
-        with suppress(FileNotFoundError):
-            partial.unlink()
 
 
 def _write(file: BinaryIO, pieces: Iterable[bytes], progress: Progress) -> None:

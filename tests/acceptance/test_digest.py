@@ -150,7 +150,7 @@ def _open_files(pid: int) -> list[str]:
         (["--jobs", "0"], 2, "expected a whole number from 1 to 64"),
         (["--check", "/none/SUMS"], 1, "cannot read the manifest /none/SUMS: No such file or directory"),
         (["--check", "/dev/null"], 1, "/dev/null names no file"),
-        (["-o", "/none/SUMS"], 1, "cannot write /none/SUMS: No such file or directory"),
+        (["-o", "/none/SUMS"], 1, "/none/SUMS cannot be written: No such file or directory"),
     ],
 )
 def test_a_wrong_call_says_what_would_be_right(tmp_path: Path, arguments: list[str], status: int, expected: str) -> None:

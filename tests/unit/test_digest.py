@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.audit.digest import ALGORITHMS, BUFFER_BYTES, Digest, File, Report, digest_files, look_up, walk
-from service.audit.manifest import read_lines, show, write_lines, write_whole
+from service.audit.manifest import read_lines, show, write_lines
 from service.commands.progress import EVERY_S, QUIET_S, Progress, and_bytes
 from service.concurrency.context import Context, background, with_cancel
 from service.errors import ClientClosedRequest, InvalidInput
@@ -184,18 +184,6 @@ def test_a_malformed_line_is_named_by_its_number(line: bytes, expected: str) -> 
 def test_a_name_is_shown_on_one_line() -> None:
     """Without anything that a terminal would obey."""
     assert show(b"a\nb\\\xff\x1b[1m\xc3\xa4") == "a\\nb\\\\\\xff\\x1b[1mä"
-
-
-def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
-    """Through a link to it, and with nothing left beside it when it cannot be."""
-    (tmp_path / "file").write_bytes(b"old")
-    (tmp_path / "link").symlink_to("file")
-    write_whole(str(tmp_path / "link"), b"new")
-    assert (tmp_path / "file").read_bytes() == b"new"
-    (tmp_path / "folder").mkdir()
-    with pytest.raises(OSError, match="folder"):
-        write_whole(str(tmp_path / "folder"), b"new")
-    assert sorted(os.listdir(tmp_path)) == ["file", "folder", "link"]
 
 
 class Terminal(io.StringIO):
