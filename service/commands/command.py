@@ -37,3 +37,10 @@ def positive(most: int) -> Callable[[str], int]:
         raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from 1 to {most}")
 
     return number
+
+
+def path(text: str) -> str:
+    """The name of a file or a folder. An empty one, of a variable that is not set, would be another than is meant."""
+    if not text:
+        raise argparse.ArgumentTypeError("expected a name, not an empty one")
+    return text

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 from service.api.export import BATCH, TYPES, export
 from service.api.filters import read_wanted
 from service.commands import arguments
-from service.commands.command import add_command, say
+from service.commands.command import add_command, path, say
 from service.commands.database import database
 from service.commands.imports import INTERRUPTED
 from service.commands.output import output
@@ -38,7 +38,9 @@ def add_export_command(commands: Any) -> None:
         " is whole, and not before.",
     )
     added.add_argument("--ledger", default="main", type=arguments.ledger_name, help="the ledger (default: main)")
-    added.add_argument("-o", "--output", metavar="FILE", help="the file, which is replaced (default: standard output)")
+    added.add_argument(
+        "-o", "--output", type=path, metavar="FILE", help="the file, which is replaced (default: standard output)"
+    )
     added.add_argument("--format", choices=[*TYPES], help="default: by the file's ending, else ndjson")
     for name, (shown, text) in _FILTERS.items():
         added.add_argument("--" + name.replace("_", "-"), metavar=shown, dest=f"wanted_{name}", help=text)

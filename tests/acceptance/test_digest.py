@@ -147,6 +147,8 @@ def _open_files(pid: int) -> list[str]:
         (["--check", "a", "-o", "b"], 2, "give one of them"),
         (["--complete"], 2, "--complete goes with --check FILE"),
         (["--algorithm", "crc"], 2, "invalid choice: 'crc'"),
+        (["--check", ""], 2, "argument --check: expected a name, not an empty one"),
+        (["-o", ""], 2, "argument -o/--output: expected a name, not an empty one"),
         (["--jobs", "0"], 2, "expected a whole number from 1 to 64"),
         (["--check", "/none/SUMS"], 1, "cannot read the manifest /none/SUMS: No such file or directory"),
         (["--check", "/dev/null"], 1, "/dev/null names no file"),
@@ -158,3 +160,10 @@ def test_a_wrong_call_says_what_would_be_right(tmp_path: Path, arguments: list[s
     done = digest(tmp_path, *arguments)
     assert (done.returncode, done.stdout) == (status, b"")
     assert expected in done.stderr.decode()
+
+
+def test_an_empty_name_is_not_the_root_of_the_file_system() -> None:
+    """`ledgerd digest "$UNSET"` is a wrong call."""
+    done = digest("", "--json")
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert b"argument DIR: expected a name, not an empty one" in done.stderr

@@ -79,6 +79,7 @@ def test_refused_lines_are_told_with_their_numbers(database_url: str, tmp_path: 
         (("import", "/dev/null", "--ledger", "other", "--format", "ndjson"), 1, "no ledger 'other'"),
         (("export", "--ledger", "other"), 1, "no ledger 'other'"),
         (("export", "--from", "yesterday"), 1, "from: expected a time"),
+        (("export", "-o", ""), 2, "argument -o/--output: expected a name, not an empty one"),
         (("export", "-o", "/nowhere/x"), 1, "cannot be written"),
     ],
     ids=lambda value: " ".join(value)[:40] if isinstance(value, tuple) else "",
