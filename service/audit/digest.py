@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
 
+from service.audit.names import show
 from service.concurrency.context import Context
 from service.concurrency.freelist import FreeList
 from service.concurrency.pipeline import Pipeline
@@ -108,18 +109,36 @@ def walk(folder: bytes, left_out: frozenset[tuple[int, int]], report: Report) ->
 
 
 def look_up(folder: bytes, names: Iterable[bytes], report: Report) -> Iterator[File]:
-    """The files of these names below `folder`. What is missing, or is no regular file, is a problem of the report."""
+    """The files of these names below `folder`.
+
+    What is missing, is no regular file, or lies behind a symbolic link to a folder is a problem of the report.
+    """
+    links: dict[bytes, bool] = {}
     for name in names:
         try:
             status = os.lstat(folder + b"/" + name)
         except OSError as error:
             report.fail(name, _why(error))
             continue
-        if stat.S_ISREG(status.st_mode):
+        if (link := _first_link(folder, name, links)) is not None:
+            report.fail(name, f"is reached through a symbolic link, {show(link)}, which is not followed")
+        elif stat.S_ISREG(status.st_mode):
             report.found_bytes += status.st_size
             yield File(name, status.st_size)
         else:
             report.fail(name, _not_regular(status.st_mode))
+
+
+def _first_link(folder: bytes, name: bytes, known: dict[bytes, bool]) -> bytes | None:
+    """The first symbolic link among the folders above `name`. `known` keeps what was found out."""
+    end = -1
+    while (end := name.find(b"/", end + 1)) >= 0:
+        above = name[:end]
+        if above not in known:
+            known[above] = os.path.islink(folder + b"/" + above)
+        if known[above]:
+            return above
+    return None
 
 
 def digest_files(

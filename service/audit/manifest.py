@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from service.audit.digest import ALGORITHMS, Digest
+from service.audit.names import escape, show
 
 _LINE = re.compile(rb"(\\?)([0-9a-fA-F]+) [ *](.+)", re.DOTALL)
 _ESCAPE = re.compile(rb"\\(.?)", re.DOTALL)
@@ -33,17 +34,6 @@ class BadLine(NamedTuple):
     text: str
 
 
-def escape(name: bytes) -> bytes:
-    """The name on one line; longer than before where anything was escaped."""
-    return name.replace(b"\\", b"\\\\").replace(b"\n", b"\\n").replace(b"\r", b"\\r")
-
-
-def show(name: bytes) -> str:
-    """The name for a message: on one line, with bytes that are no UTF-8 as backslashes and numbers."""
-    text = escape(name).decode("utf-8", "backslashreplace")
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
-
-
 def write_lines(digests: Iterable[Digest]) -> bytes:
     """The manifest. A file called `-` is written as `./-`: by its name the tools mean their standard input."""
     lines = []
@@ -57,7 +47,7 @@ def write_lines(digests: Iterable[Digest]) -> bytes:
 def read_lines(text: bytes, algorithm: str) -> tuple[dict[bytes, Entry], list[BadLine]]:
     """The entries by name, and the lines that are none. Empty lines and those that begin with `#` say nothing.
 
-    A name that is absolute, leads out of the folder, or was in a line before makes its line a bad one.
+    A name that is absolute, has a part `..`, or was in a line before makes its line a bad one.
     """
     digits = 2 * ALGORITHMS[algorithm]().digest_size
     entries: dict[bytes, Entry] = {}
@@ -75,8 +65,9 @@ def read_lines(text: bytes, algorithm: str) -> tuple[dict[bytes, Entry], list[Ba
                 bad.append(BadLine(number, f"expected \\\\, \\n or \\r after the first backslash, not \\{show(unknown[0])}"))
                 continue
             name = _ESCAPE.sub(lambda found: _ESCAPED[found[1]], name)
+        leads_up = b".." in name.split(b"/")  # also below the folder: what comes before it may be a link
         name = os.path.normpath(name)
-        if b"\0" in name or name.startswith(b"/") or name.split(b"/")[0] in (b"..", b"."):
+        if leads_up or b"\0" in name or name.startswith(b"/") or name == b".":
             bad.append(BadLine(number, f"expected the name of a file below the folder, not {show(match[3])}"))
         elif name in entries:
             bad.append(BadLine(number, f"{show(name)} was in line {entries[name].number} before"))

@@ -10,7 +10,8 @@ import sys
 from typing import Any
 
 from service.audit.digest import ALGORITHMS, Report, digest_files, look_up, walk
-from service.audit.manifest import read_lines, show, write_lines
+from service.audit.manifest import read_lines, write_lines
+from service.audit.names import show
 from service.commands.command import add_command, path, positive, say
 from service.commands.output import output
 from service.commands.progress import Progress, and_bytes

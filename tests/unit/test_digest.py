@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.audit.digest import ALGORITHMS, BUFFER_BYTES, Digest, File, Report, digest_files, look_up, walk
-from service.audit.manifest import read_lines, show, write_lines
+from service.audit.manifest import read_lines, write_lines
+from service.audit.names import show
 from service.commands.progress import EVERY_S, QUIET_S, Progress, and_bytes
 from service.concurrency.context import Context, background, with_cancel
 from service.errors import ClientClosedRequest, InvalidInput
@@ -144,6 +145,22 @@ def test_names_of_a_manifest_are_looked_up(tmp_path: Path) -> None:
     assert [name for name, _ in report.problems] == [b"folder", b"none"]
 
 
+def test_a_name_behind_a_link_is_not_looked_up(tmp_path: Path) -> None:
+    """It would lead out of the folder; names of the same folder without a link count."""
+    folder = tmp_path / "folder"
+    (folder / "real" / "below").mkdir(parents=True)
+    (tmp_path / "secret").write_bytes(b"x")
+    (folder / "real" / "below" / "file").write_bytes(b"x")
+    (folder / "real" / "out").symlink_to(tmp_path)
+    (tmp_path / "way").symlink_to(folder)
+    names = [b"real/below/file", b"real/out/secret", b"real/out/folder/real/below/file"]
+    for way in (folder, tmp_path / "way"):  # the folder itself may be reached by a link: it was asked for
+        report = Report()
+        assert list(look_up(bytes(way), names, report)) == [File(b"real/below/file", 1)]
+        told = "is reached through a symbolic link, real/out, which is not followed"
+        assert report.problems == [(names[1], told), (names[2], told)]
+
+
 @given(st.dictionaries(NAMES, st.binary(max_size=3), max_size=8))
 def test_a_manifest_is_read_as_it_was_written(contents: dict[bytes, bytes]) -> None:
     """Whatever bytes are in the names."""
@@ -168,6 +185,8 @@ HEX = b"d41d8cd98f00b204e9800998ecf8427e"
         (b"\\" + HEX + b"  a\\", "after the first backslash"),
         (HEX + b"  /etc/passwd", "expected the name of a file below the folder, not /etc/passwd"),
         (HEX + b"  a/../../b", "below the folder, not a/../../b"),
+        (HEX + b"  link/../b", "below the folder, not link/../b"),
+        (HEX + b"  a/..", "below the folder, not a/.."),
         (HEX + b"  .", "below the folder"),
         (HEX + b"  a\0b", "below the folder, not a\\x00b"),
         (HEX + b"  ./first", "first was in line 1 before"),
