@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from service import __version__
-from service.commands.command import add_command, say
+from service.commands.command import INTERRUPTED, WrongCall, add_command, let_output_go, printing, say
 from service.commands.digest import add_digest_command
 from service.errors import ConfigurationError, LedgerdError
 
@@ -22,21 +22,45 @@ from service.errors import ConfigurationError, LedgerdError
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    options = _parser(called=given[0] if given else "").parse_args(given)
+    _open_what_is_closed()
     try:
-        status: int = options.run(options)
-        sys.stdout.flush()
+        return _run(given)
     except BrokenPipeError:  # whoever reads has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter complains when it ends
+        let_output_go()
         return 1
     except ConfigurationError as error:
         for problem in error.problems:
             say(problem)
-        return 1
+        return 2 if isinstance(error, WrongCall) else 1
     except LedgerdError as error:
         say(error.message)
         return 1
-    return status
+    except OSError as error:
+        say(f"{error.filename or 'the command cannot go on'}: {error.strerror or error}")
+        return 1
+    except KeyboardInterrupt:
+        say("interrupted")
+        return INTERRUPTED
+
+
+def _run(given: list[str]) -> int:
+    with printing():  # --help
+        options = _parser(called=given[0] if given else "").parse_args(given)
+    status: int = options.run(options)
+    with printing():
+        return status
+
+
+def _open_what_is_closed() -> None:
+    """Give standard input and output, where the caller closed them, a descriptor that fails as a closed one does.
+
+    Else the next file that is opened gets the number, and there is None instead of the stream. Standard error forgets.
+    """
+    for name, flags, mode in (("stdin", os.O_WRONLY, "r"), ("stdout", os.O_RDONLY, "w"), ("stderr", os.O_WRONLY, "w")):
+        if getattr(sys, name) is None:
+            descriptor = os.open(os.devnull, flags)
+            os.set_inheritable(descriptor, True)
+            setattr(sys, name, open(descriptor, mode))  # noqa: SIM115  # it stays until the process ends
 
 
 def _serve(_options: argparse.Namespace) -> int:
@@ -106,7 +130,8 @@ def _openapi(_options: argparse.Namespace) -> int:
 
     config = Config(database_url="postgresql://")  # nothing is opened
     resources = Resources(config, Database(config), Telemetry(log_level=config.log_level, metrics=True), lambda: False)
-    print(json.dumps(document(resources.routes), indent=2))
+    with printing():
+        print(json.dumps(document(resources.routes), indent=2))
     return 0
 
 

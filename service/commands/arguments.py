@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 
+from service.commands.command import utf8
 from service.ledger.grants import MOST_DEBIT_ACCOUNTS
 from service.ledger.keys import LONGEST_LIFE_S, LONGEST_OVERLAP_S
 from service.ledger.ledgers import LEDGER_NAME, LEDGER_NAME_SHAPE
@@ -40,7 +41,7 @@ def key_name(text: str) -> str:
 
 def key_id(text: str) -> str:
     """The id, also out of a whole token, so that a key can be revoked by pasting it."""
-    return text.split("_")[1] if text.startswith("ldg_") and text.count("_") == 2 else text
+    return utf8(text.split("_")[1] if text.startswith("ldg_") and text.count("_") == 2 else text)
 
 
 def lifetime(text: str) -> int:

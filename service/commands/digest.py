@@ -12,7 +12,7 @@ from typing import Any
 from service.audit.digest import ALGORITHMS, Report, digest_files, look_up, walk
 from service.audit.manifest import read_lines, write_lines
 from service.audit.names import show
-from service.commands.command import add_command, path, positive, say
+from service.commands.command import INTERRUPTED, add_command, path, positive, printing, say
 from service.commands.output import output
 from service.commands.progress import Progress, and_bytes
 from service.concurrency.context import background, with_cancel
@@ -20,7 +20,6 @@ from service.concurrency.primitives import monotonic
 from service.errors import InvalidInput
 
 _MOST_JOBS = 64
-_INTERRUPTED = 130  # as a shell tells it of a program that SIGINT ended
 
 
 def add_digest_command(commands: Any) -> None:
@@ -48,7 +47,7 @@ def _digest(options: argparse.Namespace) -> int:
         return _check(options) if options.check is not None else _write(options)
     except KeyboardInterrupt:
         say("interrupted; nothing was written")
-        return _INTERRUPTED
+        return INTERRUPTED
 
 
 def _contradiction(options: argparse.Namespace) -> str | None:
@@ -66,17 +65,8 @@ def _write(options: argparse.Namespace) -> int:
     place = options.output if options.output is not None else sys.stdout.fileno()
     digests = run.digests(walk(run.folder, _identity(place), run.report))
     content = write_lines(digests)
-    if options.output is not None:
-        with output(options.output) as file:
-            file.write(content)
-        return run.end()
-    try:
-        sys.stdout.buffer.write(content)
-        sys.stdout.buffer.flush()
-    except BrokenPipeError:  # see `cli.main`
-        raise
-    except OSError as error:
-        raise InvalidInput(f"cannot write to standard output: {error.strerror}") from error
+    with output(options.output) as file:
+        file.write(content)
     return run.end()
 
 
@@ -144,11 +134,13 @@ class _Run:
         problems = [*self._said, *(f"{show(name)}: {text}" for name, text in sorted(self.report.problems))]
         if self._options.json:
             seconds = monotonic() - self._began
-            print(json.dumps({
+            figures = {
                 "algorithm": self._options.algorithm, "files": self._files, "bytes": self._bytes, "seconds": round(seconds, 6),
                 "files_per_s": round(self._files / seconds), "bytes_per_s": round(self._bytes / seconds),
                 "links": self.report.links, "problems": problems,
-            }, indent=2))
+            }
+            with printing():
+                print(json.dumps(figures, indent=2))
         return 1 if problems else 0
 
 

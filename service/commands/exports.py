@@ -13,9 +13,8 @@ from typing import Any, BinaryIO
 from service.api.export import BATCH, TYPES, export
 from service.api.filters import read_wanted
 from service.commands import arguments
-from service.commands.command import add_command, path, say
+from service.commands.command import INTERRUPTED, add_command, path, say, utf8
 from service.commands.database import database
-from service.commands.imports import INTERRUPTED
 from service.commands.output import output
 from service.commands.progress import Progress, and_bytes
 from service.concurrency.context import background, with_cancel
@@ -43,7 +42,7 @@ def add_export_command(commands: Any) -> None:
     )
     added.add_argument("--format", choices=[*TYPES], help="default: by the file's ending, else ndjson")
     for name, (shown, text) in _FILTERS.items():
-        added.add_argument("--" + name.replace("_", "-"), metavar=shown, dest=f"wanted_{name}", help=text)
+        added.add_argument("--" + name.replace("_", "-"), type=utf8, metavar=shown, dest=f"wanted_{name}", help=text)
 
 
 def _export(options: argparse.Namespace) -> int:
@@ -59,12 +58,8 @@ def _export(options: argparse.Namespace) -> int:
         ):
             ledger_id, transfers = files.ledger.id, files.transfers
             made = export(ctx, lambda inner: transfers.export_transfers(inner, ledger_id, wanted, batch=BATCH), form)
-            with closing(made) as pieces:
-                if options.output is None:
-                    _write(sys.stdout.buffer, pieces, progress)
-                else:
-                    with output(options.output) as file:
-                        _write(file, pieces, progress)
+            with closing(made) as pieces, output(options.output) as file:
+                _write(file, pieces, progress)
     except KeyboardInterrupt:
         say("interrupted; the file was not written" if options.output else "interrupted")
         return INTERRUPTED
@@ -79,6 +74,5 @@ def _write(file: BinaryIO, pieces: Iterable[bytes], progress: Progress) -> None:
         for piece in pieces:
             file.write(piece)
             progress.add(piece.count(b"\n"), len(piece))
-        file.flush()
     finally:
         progress.clear()

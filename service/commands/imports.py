@@ -18,8 +18,9 @@ from typing import Any
 from service.api.importing import Import, Report
 from service.api.imports import MOST_NAME, PIECE
 from service.api.line_forms import FORMS
+from service.audit.names import show
 from service.commands import arguments
-from service.commands.command import add_command, positive, say
+from service.commands.command import INTERRUPTED, WrongCall, add_command, is_utf8, positive, printing, say, utf8
 from service.commands.database import database
 from service.commands.progress import Progress, and_bytes
 from service.commands.tables import print_rows
@@ -32,7 +33,6 @@ from service.repository.migrate import migrate
 from service.repository.queries import sql_folder
 
 SOME_REFUSED = 3  # exit statuses
-INTERRUPTED = 130
 MOST_RATE = 1_000_000  # lines a second
 LOOK_EVERY_MS = 200  # whether what is read is still wanted
 SETTLE_S = 0.2  # Ctrl-C ends whoever writes into a pipe as well, a moment before or after it is heard of here
@@ -61,16 +61,11 @@ def import_name(text: str) -> str:
     """What makes an import happen once."""
     if not 1 <= len(text) <= MOST_NAME or "\x00" in text:
         raise argparse.ArgumentTypeError(f"expected 1 to {MOST_NAME} characters")
-    return text
+    return utf8(text)
 
 
 def _import(options: argparse.Namespace) -> int:
-    name = options.name or ("" if options.file == "-" else Path(options.file).name[:MOST_NAME])
-    form = options.format or _ENDINGS.get(Path(options.file).suffix.lower())
-    problems = [] if name else ["standard input has no name: give one with --name"]
-    problems += [] if form else [f"what form {options.file} has is not told by its ending: give --format {' or '.join(FORMS)}"]
-    if form is None or problems:
-        raise ConfigurationError(*problems)
+    name, form = _name_and_form(options)
     report = Report(name)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # it ends as by Ctrl-C
     try:
@@ -79,7 +74,7 @@ def _import(options: argparse.Namespace) -> int:
             progress = Progress(lambda: size, sys.stderr, show=and_bytes("lines"))
             with open_files(url, options.ledger) as files, with_cancel(background()) as ctx:
                 work = Import(ledger_id=files.ledger.id, name=name, form=FORMS[form](), rate_per_s=options.rate)
-                with closing(work.run(ctx, lambda inner: _pieces(inner, file, progress), files.bulk)) as reports:
+                with closing(work.run(ctx, lambda inner: _pieces(inner, options.file, file, progress), files.bulk)) as reports:
                     try:
                         done = 0
                         for report in reports:
@@ -90,8 +85,26 @@ def _import(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         say(f"interrupted after line {report.lines}; the same command does the rest, and posts nothing twice")
         return INTERRUPTED
-    _print(report, as_json=options.json)
+    with printing():
+        _print(report, as_json=options.json)
     return SOME_REFUSED if report.refused else 0
+
+
+def _name_and_form(options: argparse.Namespace) -> tuple[str, str]:
+    """As they are given, or as the file's name has them. Raises WrongCall."""
+    file = show(os.fsencode(options.file))
+    name = options.name or ("" if options.file == "-" else Path(options.file).name[:MOST_NAME])
+    form = options.format or _ENDINGS.get(Path(options.file).suffix.lower(), "")
+    problems = []
+    if not name:
+        problems.append(f"{'standard input' if file == '-' else file} has no name: give one with --name")
+    elif not is_utf8(name):
+        problems.append(f"the name of {file} is not UTF-8: give one with --name")
+    if not form:
+        problems.append(f"what form {file} has is not told by its ending: give --format {' or '.join(FORMS)}")
+    if problems:
+        raise WrongCall(*problems)
+    return name, form
 
 
 @contextmanager
@@ -100,7 +113,7 @@ def _opened(path: str) -> Iterator[tuple[int, int]]:
     try:
         descriptor = os.dup(sys.stdin.fileno()) if path == "-" else os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
+        raise _unreadable(path, error) from error
     try:
         status = os.fstat(descriptor)
         if stat.S_ISDIR(status.st_mode):
@@ -110,9 +123,14 @@ def _opened(path: str) -> Iterator[tuple[int, int]]:
         os.close(descriptor)
 
 
-def _pieces(ctx: Context, file: int, progress: Progress) -> Generator[bytes, None, None]:
-    """What is in the file. A pipe or a terminal may have nothing for long, so it is looked whether it is still wanted.
+def _unreadable(path: str, error: OSError) -> ConfigurationError:
+    return ConfigurationError(f"{'standard input' if path == '-' else path} cannot be read: {error.strerror}")
 
+
+def _pieces(ctx: Context, path: str, file: int, progress: Progress) -> Generator[bytes, None, None]:
+    """What is in the file. Raises ConfigurationError.
+
+    A pipe or a terminal may have nothing for long, so it is looked whether it is still wanted.
     Where a pipe ends with whoever writes into it, its last lines are no end of the file: they are not to be posted as one.
     """
     waiting = select.poll()
@@ -120,7 +138,10 @@ def _pieces(ctx: Context, file: int, progress: Progress) -> Generator[bytes, Non
     while True:
         while not waiting.poll(LOOK_EVERY_MS):
             ctx.check()
-        piece = os.read(file, PIECE)
+        try:
+            piece = os.read(file, PIECE)
+        except OSError as error:
+            raise _unreadable(path, error) from error
         if not piece:
             if not stat.S_ISREG(os.fstat(file).st_mode):
                 ctx.park(Parking(), SETTLE_S)

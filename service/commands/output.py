@@ -4,29 +4,40 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import BinaryIO
 
+from service.commands.command import let_output_go
 from service.errors import ConfigurationError
 
 
 @contextmanager
-def output(path: str) -> Iterator[BinaryIO]:
+def output(path: str | None) -> Iterator[BinaryIO]:
     """What the block writes is at `path` when it ends: on disk, and in place of what was there, links followed.
 
-    Where the block raises, all stays as it was. A device or a FIFO is written into directly. Raises ConfigurationError where
-    the file cannot be written, and passes BrokenPipeError on: nobody reads a FIFO any more.
+    Where the block raises, all stays as it was. A device or a FIFO is written into directly; None is standard output. Raises
+    ConfigurationError where that cannot be written, and passes BrokenPipeError on: nobody reads it any more.
     """
     try:
-        mode = _mode(path)
-        with _replacing(path, mode) if mode is None or stat.S_ISREG(mode) else open(path, "wb") as file:
+        with _opened(path) as file:
             yield file
+            file.flush()
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise ConfigurationError(f"{path} cannot be written: {error.strerror or error}") from error
+        if path is None:
+            let_output_go()
+        raise ConfigurationError(f"{path or 'standard output'} cannot be written: {error.strerror or error}") from error
+
+
+def _opened(path: str | None) -> AbstractContextManager[BinaryIO]:
+    if path is None:
+        return nullcontext(sys.stdout.buffer)
+    mode = _mode(path)
+    return _replacing(path, mode) if mode is None or stat.S_ISREG(mode) else open(path, "wb")
 
 
 def _mode(path: str) -> int | None:
@@ -45,7 +56,6 @@ def _replacing(path: str, mode: int | None) -> Iterator[BinaryIO]:
     try:
         with open(fd, "wb") as file:
             yield file
-            file.flush()
             os.fchmod(fd, 0o666 & ~_umask() if mode is None else stat.S_IMODE(mode))
             os.fsync(fd)
         os.replace(partial, place)

@@ -13,7 +13,7 @@ from typing import Any
 
 from service.audit.findings import Examined, Finding, Part, Size
 from service.commands import arguments
-from service.commands.command import add_command, let_output_go, positive, say
+from service.commands.command import INTERRUPTED, add_command, let_output_go, positive, say
 from service.commands.database import database
 from service.commands.progress import Progress
 from service.concurrency.context import background
@@ -27,7 +27,7 @@ from service.repository.verification import Verification
 
 MOST_JOBS = 256
 MOST_TOLD = 1_000  # findings
-GOOD, TAMPERED, NOT_VERIFIED, INTERRUPTED = 0, 1, 2, 130
+GOOD, TAMPERED, NOT_VERIFIED = 0, 1, 2
 
 
 def add_verify_command(commands: Any) -> None:

@@ -11,7 +11,8 @@ import psycopg
 import pytest
 
 from service.api.importing import LINES_IN_A_CHUNK
-from service.commands.imports import INTERRUPTED, SOME_REFUSED
+from service.commands.command import INTERRUPTED
+from service.commands.imports import SOME_REFUSED
 from tests.serving import LEDGERD, clean_env, ledgerd, wait_until
 
 FIRST = '{"from_account_id": 1, "to_account_id": 2, "amount": 100, "reference": "a \\"b\\", c"}\n'
@@ -73,9 +74,14 @@ def test_refused_lines_are_told_with_their_numbers(database_url: str, tmp_path: 
     [
         (("import", "nothing.csv", "--ledger", "main"), 1, "nothing.csv cannot be read"),
         (("import", ".", "--ledger", "main", "--format", "csv", "--name", "n"), 1, "is a folder"),
-        (("import", "-", "--ledger", "main", "--format", "csv"), 1, "--name"),
-        (("import", "pay.txt", "--ledger", "main"), 1, "--format"),
+        (("import", "-", "--ledger", "main", "--format", "csv"), 2, "--name"),
+        (("import", "pay.txt", "--ledger", "main"), 2, "--format"),
         (("import", "pay.csv"), 2, "--ledger"),
+        (("import", "/proc/self/mem", "--ledger", "main", "--format", "csv"), 1, "/proc/self/mem cannot be read: Input"),
+        (("import", "b\udcff.csv", "--ledger", "main"), 2, "the name of b\\xff.csv is not UTF-8: give one with --name"),
+        (("import", "a.csv", "--name", "\udcff", "--ledger", "main"), 2, "argument --name: expected UTF-8"),
+        (("export", "--reference", "\udcff"), 2, "argument --reference: expected UTF-8"),
+        (("key", "revoke", "\udcff"), 2, "argument id: expected UTF-8"),
         (("import", "/dev/null", "--ledger", "other", "--format", "ndjson"), 1, "no ledger 'other'"),
         (("export", "--ledger", "other"), 1, "no ledger 'other'"),
         (("export", "--from", "yesterday"), 1, "from: expected a time"),
@@ -92,6 +98,29 @@ def test_what_is_wrong_is_told(
     assert (done.returncode, done.stdout) == (status, "")
     assert told in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [
+        ("export --format csv > /dev/full", "standard output cannot be written: No space left on device"),
+        ("export --format csv >&-", "standard output cannot be written: Bad file descriptor"),
+        ("import pay.ndjson --ledger main > /dev/full", "standard output cannot be written: No space left on device"),
+        ("import - --ledger main --name n --format csv <&-", "standard input cannot be read: Bad file descriptor"),
+        ("ledger list --json >&-", "standard output cannot be written: Bad file descriptor"),
+    ],
+)
+def test_a_stream_that_fails_or_is_closed_is_told(
+    database_url: str, tmp_path: Path, db: psycopg.Connection, how: str, told: str
+) -> None:
+    """A line and status 1, whatever else was done."""
+    (tmp_path / "pay.ndjson").write_text(FIRST)
+    done = subprocess.run(
+        ["sh", "-c", f'"$0" -m service {how}', LEDGERD[0]], capture_output=True, text=True, timeout=60, check=False,
+        env=clean_env(DATABASE_URL=database_url, LEDGERD_DATA_DIR=str(tmp_path / "data")), cwd=tmp_path,
+    )
+    assert (done.returncode, done.stderr) == (1, f"ledgerd: {told}\n")
+    assert count(db) == how.startswith("import pay")
 
 
 @pytest.mark.parametrize("form", ["ndjson", "csv"])
