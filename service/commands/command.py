@@ -66,7 +66,7 @@ def positive(most: int) -> Callable[[str], int]:
     return number
 
 
-def path(text: str) -> str:
+def file_name(text: str) -> str:
     """The name of a file or a folder. An empty one, of a variable that is not set, would be another than is meant."""
     if not text:
         raise argparse.ArgumentTypeError("expected a name, not an empty one")

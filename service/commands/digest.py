@@ -12,7 +12,7 @@ from typing import Any
 from service.audit.digest import ALGORITHMS, Report, digest_files, look_up, walk
 from service.audit.manifest import read_lines, write_lines
 from service.audit.names import show
-from service.commands.command import INTERRUPTED, add_command, path, positive, printing, say
+from service.commands.command import INTERRUPTED, add_command, file_name, positive, printing, say
 from service.commands.output import output
 from service.commands.progress import Progress, and_bytes
 from service.concurrency.context import background, with_cancel
@@ -29,10 +29,10 @@ def add_digest_command(commands: Any) -> None:
         "Print the digest of every regular file below a folder, sorted by name, as `sha256sum -c` (md5sum, b2sum) in that"
         " folder reads it; or compare the files with such a manifest. Status 1 where a file has no digest, or another one.",
     )
-    digest.add_argument("folder", type=path, metavar="DIR", help="the folder; names are told from there")
+    digest.add_argument("folder", type=file_name, metavar="DIR", help="the folder; names are told from there")
     digest.add_argument("--algorithm", choices=list(ALGORITHMS), default="sha256", help="sha256 unless it is given")
-    digest.add_argument("-o", "--output", type=path, metavar="FILE", help="write the manifest to it, whole or not at all")
-    digest.add_argument("--check", type=path, metavar="FILE", help="compare the files that this manifest names with it")
+    digest.add_argument("-o", "--output", type=file_name, metavar="FILE", help="write the manifest to it, whole or not at all")
+    digest.add_argument("--check", type=file_name, metavar="FILE", help="compare the files that this manifest names with it")
     digest.add_argument("--complete", action="store_true", help="with --check: a file that it does not name is a problem")
     digest.add_argument("--jobs", type=positive(_MOST_JOBS), metavar="N", help="read with so many threads (one a core)")
     digest.add_argument("--json", action="store_true", help="print what was done, and how fast, as JSON; with -o or --check")

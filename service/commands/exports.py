@@ -13,13 +13,14 @@ from typing import Any, BinaryIO
 from service.api.export import BATCH, TYPES, export
 from service.api.filters import read_wanted
 from service.commands import arguments
-from service.commands.command import INTERRUPTED, add_command, path, say, utf8
+from service.commands.command import INTERRUPTED, WrongCall, add_command, file_name, say, utf8
 from service.commands.database import database
 from service.commands.output import output
 from service.commands.progress import Progress, and_bytes
 from service.concurrency.context import background, with_cancel
 from service.config import Config
 from service.database import open_files
+from service.errors import InvalidInput
 
 _FILTERS = {
     "account_id": ("ID", "those from or to this account"),
@@ -38,7 +39,7 @@ def add_export_command(commands: Any) -> None:
     )
     added.add_argument("--ledger", default="main", type=arguments.ledger_name, help="the ledger (default: main)")
     added.add_argument(
-        "-o", "--output", type=path, metavar="FILE", help="the file, which is replaced (default: standard output)"
+        "-o", "--output", type=file_name, metavar="FILE", help="the file, which is replaced (default: standard output)"
     )
     added.add_argument("--format", choices=[*TYPES], help="default: by the file's ending, else ndjson")
     for name, (shown, text) in _FILTERS.items():
@@ -47,7 +48,10 @@ def add_export_command(commands: Any) -> None:
 
 def _export(options: argparse.Namespace) -> int:
     given = {name: value for name in _FILTERS if (value := getattr(options, f"wanted_{name}")) is not None}
-    wanted = read_wanted(given)
+    try:
+        wanted = read_wanted(given)
+    except InvalidInput as error:
+        raise WrongCall(error.message) from error
     form = options.format or ("csv" if (options.output or "").lower().endswith(".csv") else "ndjson")
     progress = Progress(lambda: 0, sys.stderr, show=and_bytes("lines"))
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as by Ctrl-C: nothing half written stays

@@ -20,7 +20,7 @@ from service.api.imports import MOST_NAME, PIECE
 from service.api.line_forms import FORMS
 from service.audit.names import show
 from service.commands import arguments
-from service.commands.command import INTERRUPTED, WrongCall, add_command, is_utf8, positive, printing, say, utf8
+from service.commands.command import INTERRUPTED, WrongCall, add_command, file_name, is_utf8, positive, printing, say, utf8
 from service.commands.database import database
 from service.commands.progress import Progress, and_bytes
 from service.commands.tables import print_rows
@@ -46,7 +46,7 @@ def add_import_command(commands: Any) -> None:
         f" {SOME_REFUSED} when lines were refused, {INTERRUPTED} when it was interrupted; what was posted stays."
     )
     added = add_command(commands, "import", _import, text)
-    added.add_argument("file", metavar="FILE", help="the file; - is standard input")
+    added.add_argument("file", type=file_name, metavar="FILE", help="the file; - is standard input")
     added.add_argument("--ledger", required=True, type=arguments.ledger_name, help="the ledger, which must be there")
     added.add_argument("--name", type=import_name, help="the import's own name, once for ever (default: the file's)")
     added.add_argument("--format", choices=[*FORMS], help="the form of the lines (default: by the file's ending)")
