@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any, Protocol
 
 from service.api.body import STRICT, telling_what_is_wrong
@@ -65,11 +66,13 @@ class Csv:
 
     def lines(self, pieces: Iterable[bytes]) -> Iterator[Line]:
         """See Form."""
-        records = join_quoted(split_lines(pieces))
+        source = iter(pieces)
+        first = next(source, b"")
+        records = join_quoted(split_lines(chain((first,), source)))
         _, header = next(records, (1, Fault("There is no line of names.")))
         if isinstance(header, Fault):
-            raise _wrong_header(header)
-        self._take_names(header)
+            raise _wrong_header(header, first)
+        self._take_names(header, first)
         yield from records
 
     def read(self, text: bytes) -> dict[str, Any]:
@@ -89,16 +92,16 @@ class Csv:
                 given["metadata"] = _decode(given["metadata"])
         return given
 
-    def _take_names(self, header: bytes) -> None:
+    def _take_names(self, header: bytes, first: bytes) -> None:
         try:
             names = _split(header)
         except MalformedRequest as error:
-            raise _wrong_header(error.message) from error
+            raise _wrong_header(error.message, first) from error
         problems = [f"There is no column {name[:100]!r}." for name in names if name not in _KNOWN | PASSED_OVER]
         problems += [f"The column {name!r} is there more than once." for name in dict.fromkeys(names) if names.count(name) > 1]
         problems += [f"The column {name!r} is missing." for name in REQUIRED if name not in names]
         if problems:
-            raise _wrong_header(" ".join(problems[:5]))
+            raise _wrong_header(" ".join(problems[:5]), first)
         self._names = names
         self.digested = b"csv\n" + ",".join(names).encode()
 
@@ -124,5 +127,11 @@ def _split(text: bytes) -> list[str]:
     return values
 
 
-def _wrong_header(message: str) -> InvalidInput:
+def _wrong_header(message: str, first: bytes) -> InvalidInput:
+    """`first` is where the file begins: it may show that another program's form is to blame."""
+    line = first.partition(b"\n")[0]
+    if b"\r" in line and b"\n" not in first:
+        message = "Lines end with LF or CRLF, not with CR alone."
+    elif b";" in line or b"\t" in line:
+        message += " The columns are separated by commas."
     return InvalidInput(f"The first line is not acceptable: {message}", fields=(FieldError("line 1", message),))
