@@ -150,4 +150,5 @@ def _print(sizes: list[Size], findings: list[Finding]) -> None:
             for word, number in (("transfer", finding.transfer_id), ("account", finding.account_id), ("seal", finding.seal))
             if number is not None
         ]
-        print(f"{finding.ledger}: {', '.join(where)}: {finding.code}: found {finding.found}; expected {finding.expected}")
+        told = [part for part in (finding.ledger, ", ".join(where), finding.code) if part]
+        print(f"{': '.join(told)}: found {finding.found}; expected {finding.expected}")
