@@ -14,9 +14,9 @@ from service.client import Client, Reply
 from service.client.repetition import NOTHING_DONE
 from service.client.request import new_key, takes_key
 from service.commands.arguments import header, timeout
-from service.commands.command import add_command, say
+from service.commands.command import add_command, let_output_go, printing, say
 from service.concurrency.context import background
-from service.errors import InvalidInput, LedgerdError, MalformedRequest, OutcomeUnknown
+from service.errors import ConfigurationError, InvalidInput, LedgerdError, MalformedRequest, OutcomeUnknown
 
 SERVER = "http://127.0.0.1:8080"
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -81,8 +81,16 @@ def _call(options: argparse.Namespace) -> int:
                 reply = client.call(
                     background(), options.method, options.path, body, headers=headers, idempotency_key=key
                 )
-                _print(reply, include=options.include)
-    except BrokenPipeError:
+                try:
+                    with printing():
+                        _print(reply, include=options.include)
+                except (ConfigurationError, BrokenPipeError):
+                    if options.method == "GET":
+                        raise
+                    let_output_go()
+                    say(f"it was answered with {reply.status}, but standard output cannot be written")
+                    return _UNKNOWN
+    except (BrokenPipeError, ConfigurationError):
         raise
     except (OSError, ValueError) as error:
         say(str(error))

@@ -161,3 +161,15 @@ def test_a_terminal_gets_json_in_lines() -> None:
     os.close(theirs)
     assert os.read(ours, 65_536).decode() == '{\r\n  "id": 1,\r\n  "name": "Zoë"\r\n}\r\n'
     os.close(ours)
+
+
+@pytest.mark.parametrize(("method", "status"), [("POST", 4), ("GET", 1)])
+def test_an_answer_that_cannot_be_printed_is_no_refusal(method: str, status: int) -> None:
+    """What a POST has done is not undone by a full disk: the status may not say that nothing was."""
+    with scripted(answer(200, {"id": 1})) as server, open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [*LEDGERD, "call", method, "/api/accounts", *(["{}"] if method == "POST" else [])],
+            env=clean_env(LEDGERD_SERVER=server.url, LEDGERD_KEY="a key"), stdout=full, stderr=subprocess.PIPE, timeout=60,
+            check=False,
+        )
+    assert (done.returncode, b"standard output cannot be written" in done.stderr) == (status, True), done.stderr
