@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,10 @@ def _greenlets() -> list[Any]:
 
 
 def _children() -> dict[Any, str]:
-    pids = {pid for file in Path("/proc/self/task").glob("*/children") for pid in file.read_text().split()}
+    pids = set[str]()
+    for file in Path("/proc/self/task").glob("*/children"):
+        with suppress(FileNotFoundError, ProcessLookupError):  # the thread has ended meanwhile
+            pids.update(file.read_text().split())
     return {pid: f"{pid} {_command(pid)}" for pid in pids}
 
 
