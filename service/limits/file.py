@@ -28,6 +28,7 @@ FIRST_SET = 4096  # bytes; the header has a page
 MAGIC, VERSION = b"ledgerd\n", 1
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 LOCK_TRIES, LOCK_PAUSE_S = 500, 0.01
+_POPULATE_WRITE = 23  # madvise(2): make every page writable now; mmap has no name for it
 
 
 class BucketFile:
@@ -42,6 +43,8 @@ class BucketFile:
             with _alone_in(folder):
                 self.fd = self._open(path)
             self.map = mmap(self.fd, self._size)
+            with suppress(OSError):  # EINVAL before Linux 5.14: there the first write to a page may wait, see `table`
+                self.map.madvise(_POPULATE_WRITE)
         except OSError as exc:
             raise unusable(folder, exc) from exc
         self.secret: bytes = HEADER.unpack_from(self.map)[-1]

@@ -90,11 +90,9 @@ def run_all(takers: list[subprocess.Popen[str]]) -> tuple[int, int]:
 
 
 def test_four_processes_share_one_burst(start: Start) -> None:
-    """A small bucket is counted under the lock. Where it was held a few may be counted too little, and a whole burst where the
-    holder lost the processor in the one moment that is left for that.
-    """
+    """A small bucket is counted under the lock; what is counted without it, where it was held, stays below five per cent."""
     taken, unlocked = run_all([start(TAKER, SLOW, 120, 1000) for _ in range(4)])
-    assert 120 <= taken <= 121 + min(unlocked, 126)
+    assert 120 <= taken <= 121 + min(unlocked, 6)
 
 
 def test_four_processes_share_one_large_burst(start: Start) -> None:
