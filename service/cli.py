@@ -47,7 +47,7 @@ def _run(given: list[str]) -> int:
     with printing():  # --help
         options = _parser(called=given[0] if given else "").parse_args(given)
     status: int = options.run(options)
-    with printing():
+    with printing():  # what is not written yet
         return status
 
 

@@ -97,6 +97,11 @@ class Answer:
             body = self.body = content if isinstance(content, bytes) else to_json(content)
             self.headers += [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
 
+    def without_length(self) -> Answer:
+        """Itself, as the answer to HEAD of what is streamed: GET tells no length, so neither does this (RFC 9110, 8.6)."""
+        self.body = iter(())  # of bytes or a list the length would be told
+        return self
+
     def send(self, start_response: StartResponse) -> Iterable[bytes]:
         """Answer as a WSGI application does."""
         start_response(STATUS_LINES[self.status], self.headers)
@@ -132,16 +137,16 @@ def page(call: Call, cursors: Cursors, name: str, *filters: str) -> tuple[Page, 
 def read_limit(values: dict[str, str]) -> int:
     """Takes `limit` out of `values`. Raises InvalidInput for what is no number of its range."""
     limit = values.pop("limit", str(DEFAULT_LIMIT))
-    if limit.isascii() and limit.isdecimal() and limit[0] != "0" and len(limit) <= 3 and int(limit) <= GREATEST_LIMIT:
-        return int(limit)
+    number = read_id(limit)  # which has the same form
+    if number is not None and number <= GREATEST_LIMIT:
+        return number
     message = f"expected a whole number from 1 to {GREATEST_LIMIT}"
     raise InvalidInput(f"limit: {message}.", fields=(FieldError("limit", message),))
 
 
 def read_query(environ: WSGIEnvironment) -> dict[str, list[str]]:
-    """The parameters of the query. Raises InvalidInput for what is no UTF-8.
-
-    And for more than any route takes, before they cost anything.
+    """The parameters of the query. Raises InvalidInput for more than any route takes, before they cost anything, and for what
+    is not UTF-8.
     """
     query: str = environ.get("QUERY_STRING", "")
     if query.count("&") >= MOST_PARAMETERS:

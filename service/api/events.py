@@ -66,9 +66,8 @@ class EventHandlers:
         place = self._listening.open(call, given, follow=read_follow(given))
         if call.environ["REQUEST_METHOD"] == "HEAD":
             place.close()
-            answer.body = iter(())  # no list, for that would have a length, and GET tells none (RFC 9110, 8.6)
-        else:
-            answer.body = _Stream(place, self._heartbeat_s)
+            return answer.without_length()
+        answer.body = _Stream(place, self._heartbeat_s)
         return answer
 
 

@@ -64,10 +64,11 @@ def join_quoted(lines: Iterable[Line]) -> Iterator[Line]:
                 break
             record += b"\n" + more
             is_closed = more.count(b'"') % 2 == 1
-        if is_closed and len(record) <= MOST_LINE and _is_one_record(bytes(record)):
-            yield number, bytes(record)
+        whole = bytes(record) if is_closed and len(record) <= MOST_LINE else None
+        if whole is not None and _is_one_record(whole):
+            yield number, whole
         else:
-            yield number, _STRAY if is_closed and len(record) <= MOST_LINE else _UNCLOSED
+            yield number, _UNCLOSED if whole is None else _STRAY
             again.extendleft(reversed(taken))
 
 

@@ -36,8 +36,7 @@ class Streams:
         """200 with `pieces(ctx)`, of which the first is made at once. Raises Overloaded when too many are under way."""
         answer = Answer(None, 200, **headers)
         if call.environ["REQUEST_METHOD"] == "HEAD":
-            answer.body = iter(())  # no list, for that would have a length, and GET tells none (RFC 9110, 8.6)
-            return answer
+            return answer.without_length()
         if not self._free.acquire_nowait():
             raise Overloaded("As many streams as this process sends at once are under way.", retry_after_s=5)
         answer.body = _Stream(call, pieces, self._longest_s, self._free.release)

@@ -90,7 +90,7 @@ def _call(options: argparse.Namespace) -> int:
                     let_output_go()
                     say(f"it was answered with {reply.status}, but standard output cannot be written")
                     return _UNKNOWN
-    except (BrokenPipeError, ConfigurationError):
+    except BrokenPipeError:
         raise
     except (OSError, ValueError) as error:
         say(str(error))

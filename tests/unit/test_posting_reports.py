@@ -31,3 +31,4 @@ def test_each_batch_is_told_once_with_what_was_in_it() -> None:
     assert all(0 <= waited_s <= 60 for batch in told for waited_s in batch.waited_s)
     assert [len(batch.waited_s) for batch in told] == [1, 3]
     assert min(told[1].waited_s) > 0
+    assert told[0].took_s > 0, "the gate held it"
