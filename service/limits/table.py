@@ -9,8 +9,8 @@ The set is locked in the kernel, by a record lock of the open file, so the lock 
 for it: a holder that is stopped, or has lost the processor, would make every worker stand still. After a few tries the
 decision is made without the lock, which may count a token too little; `unlocked` says how often. Whoever writes looks first
 whether the slot is still as it was read: a holder that goes on after a pause undoes nothing. Between that look and the write
-nothing waits, for the pages are writable from the start (`file`): a page fault there would give a burst away once more. What is
-left is to lose the processor in just that moment.
+nothing waits, for the pages are writable from the start (`file`): a page fault there would give a burst away once more. It is
+left to lose the processor in just that moment.
 
 Most keys are far from their limit, and a lock costs more than the rest. So while a bucket is more than half full, a process
 counts up to a 128th of the burst (`Limit.alone`) by itself, for up to POST_WITHIN_NS, and then posts it to the bucket as one.

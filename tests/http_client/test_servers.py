@@ -161,7 +161,8 @@ def test_a_ledger_is_used_through_it(world: World, server: Serve) -> None:
             client.transfer(ctx, **both, amount=0)
         assert [each.field for each in wrong.value.fields] == ["amount"]
         assert client.call(ctx, "DELETE", f"/api/users/{user['id']}").status == 204
-    with Client(url_of(server), world.key[:-1] + "0") as stranger, pytest.raises(Unauthenticated):
+    wrong_key = world.key[:-1] + ("1" if world.key.endswith("0") else "0")
+    with Client(url_of(server), wrong_key) as stranger, pytest.raises(Unauthenticated):
         stranger.get(ctx, "/api/users")
 
 
