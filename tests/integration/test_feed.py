@@ -46,6 +46,8 @@ class Real:
         conn = self._running.pop(event_id)
         if commits:
             conn.commit()
+        else:
+            conn.rollback()  # acknowledged: the server sees a connection that is closed only after a moment
         conn.close()
 
 
