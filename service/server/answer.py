@@ -14,6 +14,7 @@ from gunicorn.http.wsgi import Response
 from gunicorn.util import hop_headers, http_date
 
 from service.server.connection import Connection
+from service.server.outgoing import Outgoing
 
 Headers = list[tuple[str, str]]
 Write = Callable[[bytes], None]
@@ -52,8 +53,11 @@ class Answer:
         self._status, self._headers = status, headers
         return self._write
 
-    def send(self, body: Iterable[bytes]) -> None:
-        """Send it all. Raises what the application raises, OSError for a lost client, gunicorn's errors for bad headers."""
+    def send(self, body: Iterable[bytes], together: Outgoing | None = None) -> None:
+        """Send it all, or leave it to `together`, where the caller only waits for the next request then.
+
+        Raises what the application raises, OSError for a lost client, gunicorn's errors for bad headers.
+        """
         if self._status is None or self._stream is not None or type(body) is not list or len(body) > 1:
             self._send_in_pieces(body)
             return
@@ -61,8 +65,10 @@ class Answer:
         head = self._head(content)
         if head is None:
             self._send_in_pieces(body)
-        else:
+        elif together is None:
             self._conn.sendall(head + content)
+        else:
+            together.add(self._conn, head + content)
 
     def _head(self, content: bytes) -> bytes | None:
         """The head for an answer of one piece; None where its length is not told as it is."""

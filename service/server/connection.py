@@ -58,15 +58,17 @@ class Connection:
     """One client, whose socket it takes over. `receive` and `sendall` let other greenlets run while they wait."""
 
     __slots__ = (
-        "_cut", "_hub", "_readable", "_wake", "began", "deadline", "look_at", "look_often", "on_leave", "phase", "sock",
+        "_cut", "_readable", "_unsent", "_wake", "began", "deadline", "hub", "look_at", "look_often", "on_leave", "phase",
+        "sock",
     )
 
     def __init__(self, client: socket.socket) -> None:
         self.sock = _socket.socket(fileno=client.detach())
         self.sock.setblocking(False)
-        self._hub = get_hub()
-        self._readable = self._hub.loop.io(self.sock.fileno(), READ)
+        self.hub = get_hub()
+        self._readable = self.hub.loop.io(self.sock.fileno(), READ)
         self._cut = False
+        self._unsent = b""
         self._wake: Callable[[], object] | None = None  # whoever waits for something to read
         self.on_leave: Callable[[], None] | None = None
         self.began = 0.0
@@ -91,6 +93,9 @@ class Connection:
         """What the client has sent, up to `most` bytes; nothing at its end. Raises OSError for a broken connection."""
         while True:
             self._wait_until_readable()
+            if self._unsent:
+                self._send_unsent()
+                continue
             try:
                 return self.sock.recv(most)
             except BlockingIOError:
@@ -102,7 +107,7 @@ class Connection:
             self._readable.start(self._on_readable)
         self._wake = gevent.getcurrent().switch
         try:
-            self._hub.switch()
+            self.hub.switch()
         finally:
             self._wake = None
 
@@ -124,16 +129,36 @@ class Connection:
 
     def _send_slowly(self, rest: memoryview) -> None:
         before = self.phase, self.deadline
-        writable = self._hub.loop.io(self.sock.fileno(), WRITE)
+        writable = self.hub.loop.io(self.sock.fileno(), WRITE)
         try:
             while rest:
                 self.enter(Phase.SENDING, SEND_TIMEOUT_S)
-                self._hub.wait(writable)
+                self.hub.wait(writable)
                 with suppress(BlockingIOError):
                     rest = rest[self.sock.send(rest) :]
         finally:
             writable.close()
         self.phase, self.deadline = before
+
+    def send_some(self, data: bytes) -> bytes:
+        """Send what the client takes now, and return the rest; none where it is broken or closed, as `receive` will find."""
+        try:
+            return data[self.sock.send(data) :]
+        except BlockingIOError:
+            return data
+        except OSError:
+            return b""
+
+    def leave_unsent(self, rest: bytes) -> None:
+        """From the hub, which cannot wait for the client: whoever waits in `receive` sends `rest` first."""
+        if self._wake is not None:
+            self._unsent = rest
+            self._wake()
+
+    def _send_unsent(self) -> None:
+        data, self._unsent = self._unsent, b""
+        self._send_slowly(memoryview(data))
+        self.wait_for_request()
 
     def when_client_leaves(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Have `callback` called once if the client closes while its request is answered; returns what unregisters it."""

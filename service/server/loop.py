@@ -25,6 +25,7 @@ from service.server.answer import Answer
 from service.server.connection import BODY_TIMEOUT_S, SLOWEST_BYTES_PER_S, Connection, Connections, Phase
 from service.server.handed_on import HandedOn
 from service.server.heads import Heads, heads_for
+from service.server.outgoing import Outgoing
 from service.server.plain import Plain
 from service.server.refusal import refuse, refuse_other_codings
 
@@ -42,6 +43,7 @@ class RequestLoop(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.connections = Connections()
+        self._outgoing = Outgoing()
         self._heads = lru_cache(1024)(self._find_heads)
 
     def load_wsgi(self) -> None:
@@ -124,7 +126,7 @@ class RequestLoop(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
         try:
             result = self.application(environ, answer.start)
             answer.last = plain.last or not (self.alive or more)
-            answer.send(result)
+            answer.send(result, None if more or answer.last else self._outgoing)
         except ConnectionError:
             raise
         except (Exception, SystemExit) as error:
