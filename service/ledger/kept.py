@@ -70,8 +70,7 @@ class Kept(Generic[K, V]):
 
     def find(self, key: K) -> V | None:
         """What is kept, if that may be used now."""
-        with self._lock.reading():
-            entry = self._entries.get(key)
+        entry = self._lock.read_briefly(self._entries.get, key)
         if entry is None:
             return None
         age_s = self._clock() - entry.as_of

@@ -26,7 +26,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from hashlib import blake2b
 
-from service.concurrency.primitives import Lock
+from service.concurrency.primitives import RLock
 from service.limits.bucket import LONGEST_FILL_S, SECOND_NS, Limit
 from service.limits.file import FIRST_SET, SLOT_BYTES, WAYS, BucketFile
 
@@ -61,7 +61,7 @@ class Table:
         self._file = file
         self._cells = memoryview(file.map).cast("q")
         self._now_ns = now_ns
-        self._lock = Lock()
+        self._lock = RLock()  # nothing under it waits, not even for the kernel's lock
         self._place = lru_cache(MOST_PLACES)(self._find_place)
 
     def close(self) -> None:

@@ -85,7 +85,8 @@ class Answer:
                     length = value
         if silent or length != str(len(content)):
             return None
-        if _NO_TEXT.search("".join(values)) is not None:
+        text = "".join(values)
+        if not (text.isascii() and text.isprintable()) and _NO_TEXT.search(text) is not None:  # the first is much faster
             raise InvalidResponseHeader("a value that no header can have")
         parts.append("\r\n")
         return "".join(parts).encode("latin-1")

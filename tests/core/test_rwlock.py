@@ -47,6 +47,43 @@ def test_readers_read_together_and_a_writer_is_alone() -> None:
     assert together == 3
 
 
+def test_a_brief_read_sees_nothing_half_written() -> None:
+    """In 300 interleavings of three of them and two writers."""
+    for seed in range(300):
+        with Scheduler(Random(seed).randrange) as run:
+            lock, pair = RWLock(), {"left": 0, "right": 0}
+
+            def read(lock: RWLock = lock, pair: dict[str, int] = pair) -> None:
+                left, right = lock.read_briefly(lambda pair: tuple(pair.values()), pair)
+                assert left == right
+
+            def write(lock: RWLock = lock, pair: dict[str, int] = pair) -> None:
+                with lock.writing():
+                    pair["left"] += 1
+                    run.step()
+                    pair["right"] += 1
+
+            tasks = [run.spawn(each) for each in (read, write, read, write, read)]
+            run.until_done()
+            for task in tasks:
+                task.result()
+            assert pair == {"left": 2, "right": 2}
+            assert (lock._readers, lock._writer, len(lock._queue)) == ({}, None, 0)
+
+
+def test_a_brief_read_passes_a_writer_that_waits() -> None:
+    """It would be over before the writer could begin; inside writing it is an error, as every reading is."""
+    lock, kept = RWLock(), {"key": "value"}
+    with lock.reading():
+        writer = Call(lock.acquire_write, with_timeout(background(), 60))
+        assert lock.read_briefly(kept.get, "key") == "value"
+        assert not writer.ended
+    writer.result()
+    lock = RWLock()
+    with lock.writing(), pytest.raises(RuntimeError, match="reading inside writing"):
+        lock.read_briefly(kept.get, "key")
+
+
 def test_a_waiting_writer_stops_new_readers() -> None:
     """A stream of readers does not starve it; the readers behind it come in together after it."""
     with Scheduler(lambda n: 0) as run:
