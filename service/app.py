@@ -34,7 +34,7 @@ from service.telemetry.facade import Telemetry
 
 
 class Application:
-    """The WSGI application of one process, with what it owns.
+    """The WSGI application of one process, with what it owns; `at_once` is for the request loop to ask before it is called.
 
     `open` before the first request, `announce` when it is served, `drain` when it is to stop, `close` after the last.
     """
@@ -63,7 +63,7 @@ class Application:
                 environ[ROUTE] = "/api/transfers"
                 check_room()
 
-        within = chain(
+        self._wsgi: WSGIApplication = chain(
             carry_positions(
                 hot_routes(with_upgrades(create_flask(self.routes), self.routes), self.routes),
                 Positions(self.resources.cursors),
@@ -83,15 +83,14 @@ class Application:
             ended=observers,
             check_room=check_room_for,
         )
-        self._wsgi: WSGIApplication = KeptUser(
-            within,
+        self.at_once = KeptUser(
             find_principal=self.resources.authenticator.find_kept,
             find_user=self.resources.user_cache.find_kept,
             take_key=self.take_of_key,
             sample=self.telemetry.sample,
             began=metrics.request_began,
             ended=observers,
-        )
+        ).answer
         self._watch()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

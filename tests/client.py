@@ -12,6 +12,7 @@ from werkzeug.test import Client
 from service.api.problem import CLIENT_CLOSED_REQUEST
 from service.app import Application
 from service.middleware.environ import CLIENT_LEFT, TAKE_OVER
+from tests.at_once import asked_first
 from tests.contract.document import contract
 from tests.reply import Reply
 
@@ -19,11 +20,11 @@ __all__ = ["ApiClient", "HttpClient", "Reply"]
 
 
 class ApiClient:
-    """Calls the application through its whole middleware, without a server; each answer must be one that is documented."""
+    """Calls the application as the request loop does, without a server; each answer must be one that is documented."""
 
     def __init__(self, application: Application, key: str | None) -> None:
         self.application = application
-        self._client = Client(application)
+        self._client = Client(asked_first(application))
         self.key = key
 
     def call(

@@ -84,6 +84,11 @@ def to_json(content: Mapping[str, Any]) -> bytes:
         return _encode(content).encode()
 
 
+def as_lines(headers: Iterable[tuple[str, str]]) -> str:
+    """Headers as they are sent."""
+    return "".join([f"{name}: {value}\r\n" for name, value in headers])
+
+
 class Answer:
     """A JSON answer, for Flask or for WSGI; header names are given with underscores. Bytes are JSON already."""
 

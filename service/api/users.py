@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from service.api.answers import UserAnswer, UserPage
 from service.api.body import read_object
-from service.api.calls import Answer, Call, page, path_id, to_json
+from service.api.calls import Answer, Call, as_lines, page, path_id, to_json
 from service.api.conditions import if_match, is_known, wants_anew
 from service.api.cursors import Cursors
 from service.api.parameters import CACHE_CONTROL, IF_MATCH, IF_NONE_MATCH, MADE, PAGE, SEARCHED, TAGGED, WRITTEN
@@ -81,7 +81,7 @@ class UserHandlers:
         if found.body is None:
             body = to_json(show_user(found.user))
             answer = Answer(body, ETag=tag)
-            found.headers, found.body = tuple(answer.headers), body
+            found.head, found.body = as_lines(answer.headers), body
             return answer
         return Answer(found.body, ETag=tag)
 

@@ -7,7 +7,7 @@ ledger, or for the database itself, passes the cache by. Accounts and their bala
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -25,11 +25,11 @@ UserKey = tuple[int, int]  # the ledger's id and the user's
 
 @dataclass(slots=True, eq=False)
 class FoundUser:
-    """A user as it was found. Whoever first shows it leaves the encoded `body` here for the next, and its `headers`."""
+    """A user as it was found. Whoever first shows it leaves the encoded `body` here for the next, and its `head`."""
 
     user: User
     body: bytes | None = None
-    headers: Sequence[tuple[str, str]] = ()
+    head: str = ""  # the answer's own headers, as the lines that are sent
 
 
 class FindUser(Protocol):

@@ -145,6 +145,11 @@ def _status_line(status: str) -> str:
     return "HTTP/1.1 " + status
 
 
+def whole(status: str, fields: str, body: bytes) -> bytes:
+    """An answer after which the connection goes on. `fields` are lines as they are sent, each with its end."""
+    return f"{_status_line(status)}{_usual_fields(False)}{fields}\r\n".encode("latin-1") + body
+
+
 _second = 0
 _usual = ("", "")
 

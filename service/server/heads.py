@@ -22,40 +22,63 @@ _END = b" HTTP/1.1\r\n"
 _OF_THE_LINE = ("REQUEST_METHOD", "RAW_URI", "PATH_INFO", "QUERY_STRING")
 
 
+class Fields:
+    """What the fields of a head mean: their part of the environment, and `length` and `last` as in Plain.
+
+    `facts` is the application's, to leave there what it has found out about them; nothing of one request belongs there.
+    """
+
+    __slots__ = ("environ", "facts", "last", "length")
+
+    def __init__(self, plain: Plain) -> None:
+        self.environ = {key: value for key, value in plain.environ.items() if key not in _OF_THE_LINE}
+        self.length, self.last = plain.length, plain.last
+        self.facts: dict[str, Any] = {}
+
+
+Simple = tuple[str, str, Fields]
+"""A head whose first line is simple: its method, its path, which has no query and nothing encoded, and its fields."""
+
+
 class Heads:
     """Reads the heads of those who are trusted alike; `schemes` as in `plain.read_head`."""
 
     def __init__(self, schemes: Mapping[str, str]) -> None:
         self._schemes = schemes
-        self._known: dict[bytes, Plain] = {}  # what follows the first line, and a request of it without that line
+        self._known: dict[bytes, Fields] = {}
 
-    def read(self, head: bytes, base: Mapping[str, Any]) -> Plain | None:
-        """As `plain.read_head`."""
+    def take_apart(self, head: bytes) -> Simple | None:
+        """The parts of a plain request with a simple first line; None for all others, which `read` decides about."""
         end = head.find(_END, 0, MOST_LINE)
         name, _, target = head[: max(end, 0)].partition(b" ")
         method = _METHODS.get(name)
         if method is None or target.translate(None, _IN_A_PATH) or not target.startswith(b"/") or target.startswith(b"//"):
-            return read_head(head, base, self._schemes)
-        fields = head[end + len(_END) :]
-        known = self._known.get(fields)
-        if known is None:
-            known = read_head(head, {}, self._schemes)
-            if known is None:
+            return None
+        text = head[end + len(_END) :]
+        fields = self._known.get(text)
+        if fields is None:
+            plain = read_head(head, {}, self._schemes)
+            if plain is None:
                 return None
-            for key in _OF_THE_LINE:
-                del known.environ[key]
-            self._keep(fields, known)
-        path = target.decode()
-        environ = {
-            **base, **known.environ, "REQUEST_METHOD": method, "RAW_URI": path, "PATH_INFO": path, "QUERY_STRING": "",
-        }
-        return Plain(environ, known.length, known.last)
+            fields = Fields(plain)
+            self._keep(text, fields)
+        return method, target.decode(), fields
 
-    def _keep(self, fields: bytes, plain: Plain) -> None:
-        if len(fields) <= MOST_FIELDS:
+    def read(self, head: bytes, base: Mapping[str, Any], simple: Simple | None = None) -> Plain | None:
+        """As `plain.read_head`; `simple` is what `take_apart` has said of this head."""
+        if simple is None:
+            return read_head(head, base, self._schemes)
+        method, path, fields = simple
+        environ = {
+            **base, **fields.environ, "REQUEST_METHOD": method, "RAW_URI": path, "PATH_INFO": path, "QUERY_STRING": "",
+        }
+        return Plain(environ, fields.length, fields.last)
+
+    def _keep(self, text: bytes, fields: Fields) -> None:
+        if len(text) <= MOST_FIELDS:
             if len(self._known) >= MOST_KNOWN:
                 self._known.clear()
-            self._known[fields] = plain
+            self._known[text] = fields
 
 
 @lru_cache(16)

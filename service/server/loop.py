@@ -21,10 +21,10 @@ from gunicorn.http.wsgi import base_environ
 from gunicorn.workers.ggevent import GeventWorker
 
 from service.middleware.environ import BEGIN_STREAM, CLIENT_LEFT, END_INPUT, KEY_REPEATED, TAKE_OVER
-from service.server.answer import Answer
+from service.server.answer import Answer, whole
 from service.server.connection import BODY_TIMEOUT_S, SLOWEST_BYTES_PER_S, Connection, Connections, Phase
 from service.server.handed_on import HandedOn
-from service.server.heads import Heads, heads_for
+from service.server.heads import Heads, Simple, heads_for
 from service.server.outgoing import Outgoing
 from service.server.plain import Plain
 from service.server.refusal import refuse, refuse_other_codings
@@ -39,6 +39,7 @@ class RequestLoop(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
 
     wsgi: Any  # what gunicorn's loop calls
     application: Any = None  # what it stands for
+    _at_once: Any = None  # the application's, where it has one: see `api.kept_user`
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -50,6 +51,7 @@ class RequestLoop(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
         """Load the application, and put between it and gunicorn's loop what this one does itself."""
         super().load_wsgi()
         self.application, self.wsgi = self.wsgi, self._call_from_gunicorn
+        self._at_once = getattr(self.application, "at_once", None)
         self._heads("")  # it needs what is gunicorn's own: where that has changed the start fails, and not each client
 
     def run(self) -> None:
@@ -105,7 +107,12 @@ class RequestLoop(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
                 if not data:
                     return b""
             end = data.find(b"\r\n\r\n") + 4
-            plain = heads.read(data[:end], base) if end > 4 else None
+            head = data[:end]
+            simple = heads.take_apart(head) if end > 4 else None
+            if simple is not None and self._answer_at_once(conn, simple, base, more=len(data) > end):
+                data = data[end:]
+                continue
+            plain = heads.read(head, base, simple) if end > 4 else None
             if plain is None:
                 return data
             body, data = data[end : end + plain.length], data[end + plain.length :]
@@ -115,6 +122,25 @@ class RequestLoop(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
                     return b""  # half a request has no effect
             if not self._answer(conn, plain, body, more=bool(data)):
                 return b""
+
+    def _answer_at_once(self, conn: Connection, simple: Simple, base: dict[str, Any], more: bool) -> bool:
+        """Answer a request without a body where the application needs nothing for it but its head; tells whether it did."""
+        method, path, fields = simple
+        if self._at_once is None or fields.length or fields.last or not self.alive:
+            return False
+        try:
+            made = self._at_once(method, path, fields, base)
+        except Exception:
+            log.exception("the application failed to answer %s %s at once", method, path)
+            return False
+        if made is None:
+            return False
+        data = whole(*made)
+        if more:
+            conn.sendall(data)
+        else:
+            self._outgoing.add(conn, data)
+        return True
 
     def _answer(self, conn: Connection, plain: Plain, body: bytes, more: bool) -> bool:
         """Answer one request; tells whether the connection goes on. `more`: another request has been read already."""

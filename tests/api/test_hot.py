@@ -85,8 +85,8 @@ def twins(config: Config, key: str, monkeypatch: pytest.MonkeyPatch) -> Iterator
     """The application as it is, and one in which Flask answers everything, on one database."""
     hot = Application(config).open()
     monkeypatch.setattr(composition, "hot_routes", lambda app, _routes: app)
-    monkeypatch.setattr(composition, "KeptUser", lambda app, **_: app)
     plain = Application(config).open()
+    monkeypatch.setattr(plain, "at_once", lambda *_: None)
     yield ApiClient(hot, key), ApiClient(plain, key)
     assert hot.close(10) == plain.close(10) == []
 

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from service.api.kept_user import DECIDING, KeptUser
+from service.api.kept_user import DECIDING
 from service.app import Application
 from service.config import Config
+from service.middleware.environ import CLIENT_ADDRESS, PRINCIPAL, REQUEST_ID, ROUTE, TRACE
 from tests.client import ApiClient
 
 NAMES = re.compile(r'"(HTTP_[A-Z_]+)"')
@@ -37,7 +38,7 @@ def kept(application: Application, api: ApiClient, monkeypatch: pytest.MonkeyPat
     def go_on(_environ: Any, _start: Any) -> Any:
         raise WentOn
 
-    monkeypatch.setattr(application._wsgi, "_app", go_on)
+    monkeypatch.setattr(application, "_wsgi", go_on)
     return path
 
 
@@ -107,4 +108,20 @@ def test_a_key_without_the_scope_reads_nothing(application: Application, api: Ap
     for _ in range(3):
         assert api.get(path).status == 200
         assert other.get(path).code == "forbidden"
-    assert isinstance(application._wsgi, KeptUser)
+
+
+def test_whoever_is_told_of_answers_learns_the_same(application: Application, api: ApiClient) -> None:
+    """The log, the metrics and the traces, whether it was answered at once or by the chain."""
+    path, told = f"/api/users/{api.user()['id']}", []
+    names = {PRINCIPAL, REQUEST_ID, ROUTE, CLIENT_ADDRESS, "REQUEST_METHOD", "PATH_INFO", "wsgi.url_scheme"}
+
+    def tell(environ: dict[str, Any], status: int, _duration_s: float, sent: int) -> None:
+        trace = environ[TRACE]
+        told.append((status, sent, trace.trace_id, trace.parent_id, *(environ[name] for name in sorted(names))))
+
+    application.at_once.__self__._ended.append(tell)  # type: ignore[attr-defined]  # the observers, which both tell
+    parent = f"00-{'a' * 32}-{'b' * 16}-01"
+    for options in ({}, {}, {"Cache_Control": "max-age=1"}):
+        assert api.get(path, X_Request_ID="mine", traceparent=parent, **options).status == 200
+    assert len(told) == 3
+    assert told[0] == told[1] == told[2]

@@ -125,7 +125,7 @@ def parts_of_a_request(app: Application, token: str) -> dict[str, float]:
     principal = app.resources.authenticator.authenticate(background(), token)
 
     def environ() -> dict[str, Any]:
-        return heads.read(head, base).environ | {"wsgi.input": BytesIO(body)}  # type: ignore[union-attr]
+        return heads.read(head, base, heads.take_apart(head)).environ | {"wsgi.input": BytesIO(body)}  # type: ignore[union-attr]
 
     def within() -> dict[str, Any]:
         return environ() | {CONTEXT: background(), PRINCIPAL: principal}
@@ -143,7 +143,7 @@ def parts_of_a_request(app: Application, token: str) -> dict[str, float]:
     read, handler = cost(lambda: read_object(environ())), cost(through(hot, within))
     base_us, within_us, loaded = cost(environ), cost(within), cost(lambda: load(schema, value))
     return {
-        "loop: reading the head": cost(lambda: heads.read(head, base)),
+        "loop: reading the head": cost(lambda: heads.read(head, base, heads.take_apart(head))),
         "loop: writing the answer": cost(answer),
         "middleware, all layers": cost(through(_chain(app, empty), environ)) - base_us,
         "Flask, left out here": cost(through(flask, within)) - handler,
