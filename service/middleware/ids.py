@@ -10,5 +10,5 @@ os.register_at_fork(after_in_child=_random.seed)
 
 
 def new_id(hex_digits: int) -> str:
-    """So many random hexadecimals, lower case."""
-    return f"{_random.getrandbits(4 * hex_digits):0{hex_digits}x}"
+    """So many random hexadecimals, an even number, lower case."""
+    return _random.getrandbits(4 * hex_digits).to_bytes(hex_digits // 2, "big").hex()  # half of what formatting costs
