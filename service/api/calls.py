@@ -71,8 +71,8 @@ def path_id(kind: str, text: str) -> int:
 
 def read_id(text: str) -> int | None:
     """The id that `text` is, None for what cannot be one."""
-    if text.isascii() and text.isdecimal() and len(text) <= 19 and text[0] != "0" and int(text) <= GREATEST_ID:
-        return int(text)
+    if text.isascii() and text.isdecimal() and len(text) <= 19 and text[0] != "0" and (number := int(text)) <= GREATEST_ID:
+        return number
     return None
 
 

@@ -49,12 +49,13 @@ class Heads:
 
     def take_apart(self, head: bytes) -> Simple | None:
         """The parts of a plain request with a simple first line; None for all others, which `read` decides about."""
-        end = head.find(_END, 0, MOST_LINE)
-        name, _, target = head[: max(end, 0)].partition(b" ")
+        line, _, text = head.partition(_END)
+        name, _, target = line.partition(b" ")
         method = _METHODS.get(name)
-        if method is None or target.translate(None, _IN_A_PATH) or not target.startswith(b"/") or target.startswith(b"//"):
+        if method is None or len(line) > MOST_LINE or target[:1] != b"/" or target[:2] == b"//":
             return None
-        text = head[end + len(_END) :]
+        if target.translate(None, _IN_A_PATH):
+            return None
         fields = self._known.get(text)
         if fields is None:
             plain = read_head(head, {}, self._schemes)
