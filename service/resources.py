@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from service.api.accounts import AccountHandlers
@@ -31,6 +31,7 @@ from service.api.webhooks import WebhookHandlers
 from service.api.websocket import WebSocketHandlers
 from service.audit.seal import Seals
 from service.audit.sealing import Sealing
+from service.concurrency.context import Context
 from service.config import Config
 from service.database import Database
 from service.events.feed import Feed
@@ -98,7 +99,7 @@ class Resources:
         database.listener.on_lost(self.authenticator.drop_all)
         users = UserRepository(pool, reader, queries)
         self.user_lookups: Together[UserKey, User] = Together(
-            users.find_users, capacity=LOOKUPS_WAITING, longest_s=config.timeout_s
+            self._find_users, capacity=LOOKUPS_WAITING, longest_s=config.timeout_s
         )
         self.user_cache = user_cache = UserCache(
             users, most=config.user_cache, lifetime_s=config.user_cache_ttl_s, look_up=self.user_lookups.find,
@@ -155,6 +156,10 @@ class Resources:
         DispatchRepository(pool, queries)  # of another process: here its queries are checked with the others
         queries.check_all_taken()
         self.routes: list[Route] = [route for handlers in resources for route in handlers.routes()]
+
+    def _find_users(self, ctx: Context, keys: Sequence[UserKey]) -> Mapping[UserKey, User]:
+        """For the lookups that the cache itself asks for, which is made after them."""
+        return self.user_cache.find_many(ctx, keys)
 
 
 def _final_after_s(config: Config) -> float:

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from wsgiref.types import WSGIEnvironment
 
 from service.api.calls import as_lines, read_id
+from service.api.users import show_once
 from service.concurrency.primitives import monotonic
 from service.ledger.principal import Principal
 from service.ledger.user_cache import FoundUser, UserKey
@@ -78,20 +79,21 @@ class KeptUser:
         if principal is None or user_id is None:
             return None
         found = self._find_user((principal.ledger_id, user_id))
-        if found is None or found.body is None:
+        if found is None:
             return None
         limit, taken, fill_ns = self._take_key(principal)
         if not taken:
             return None
         self._began()
+        body = show_once(found)
         request_id, trace = choose_id(fields.environ), begin_trace(fields.environ, self._sample)
         told = {  # what those who are told of answers ask for
             "REQUEST_METHOD": method, "PATH_INFO": path, "wsgi.url_scheme": fields.environ.get("wsgi.url_scheme", "http"),
             CLIENT_ADDRESS: peer_address(base), PRINCIPAL: principal, REQUEST_ID: request_id, ROUTE: PATH, TRACE: trace,
         }
-        tell(self._ended, told, 200, monotonic() - began_at, len(found.body))
+        tell(self._ended, told, 200, monotonic() - began_at, len(body))
         more = as_lines((("X-Request-ID", request_id), *trace_headers(trace), *limit_headers(limit, fill_ns)))
-        return "200 OK", found.head + more, found.body
+        return "200 OK", found.head + more, body
 
     def _who_may_read(self, fields: Fields) -> Principal | None:
         """Whose key it is, if the fields ask for nothing but a read."""

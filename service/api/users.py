@@ -15,6 +15,8 @@ from service.api.representation import show_user
 from service.api.routes import Parameter, Route
 from service.api.schemas import UserInput, load
 from service.errors import VersionMismatch
+from service.ledger.user import User
+from service.ledger.user_cache import FoundUser
 from service.ledger.users import Users
 
 
@@ -70,27 +72,22 @@ class UserHandlers:
         made = self._users.create(call.ctx, call.ledger_id, **load(self._input, read_object(call.environ)))
         user, position = made.thing, self._positions.tell(call, made.position)
         where = f"/api/users/{user.id}"
-        return Answer(show_user(user), 201, Location=where, ETag=f'"{user.version}"', Ledger_Position=position)
+        return Answer(show_user(user), 201, Location=where, ETag=_tag(user), Ledger_Position=position)
 
     def find(self, call: Call, user_id: str) -> Answer:
         """One user, or 304 to a client that has this version."""
         found = self._users.find(call.ctx, call.ledger_id, path_id("user", user_id), anew=wants_anew(call))
-        tag = f'"{found.user.version}"'
+        tag = _tag(found.user)
         if is_known(call, tag):
             return Answer(None, 304, ETag=tag)
-        if found.body is None:
-            body = to_json(show_user(found.user))
-            answer = Answer(body, ETag=tag)
-            found.head, found.body = as_lines(answer.headers), body
-            return answer
-        return Answer(found.body, ETag=tag)
+        return Answer(show_once(found), ETag=tag)
 
     def replace(self, call: Call, user_id: str) -> Answer:
         """The user with new fields; `If-Match` guards against a change in between."""
         number, values = path_id("user", user_id), load(self._input, read_object(call.environ))
         made = self._users.update(call.ctx, call.ledger_id, number, **values, if_version=_if_version(call))
         user, position = made.thing, self._positions.tell(call, made.position)
-        return Answer(show_user(user), ETag=f'"{user.version}"', Ledger_Position=position)
+        return Answer(show_user(user), ETag=_tag(user), Ledger_Position=position)
 
     def delete(self, call: Call, user_id: str) -> Answer:
         """204; 409 while the user has accounts that are not closed."""
@@ -106,3 +103,15 @@ def _if_version(call: Call) -> int | None:
     if tag.isascii() and tag.isdecimal() and len(tag) < 19 and tag[0] != "0":
         return int(tag)
     raise VersionMismatch(f'No user was ever at version "{tag}".')
+
+
+def show_once(found: FoundUser) -> bytes:
+    """The body that shows a user, made the first time; `head` is there with it."""
+    if found.body is None:
+        body = to_json(show_user(found.user))
+        found.head, found.body = as_lines(Answer(body, ETag=_tag(found.user)).headers), body
+    return found.body
+
+
+def _tag(user: User) -> str:
+    return f'"{user.version}"'

@@ -68,6 +68,9 @@ class Kept(Generic[K, V]):
     def __len__(self) -> int:
         return len(self._entries)
 
+    def __contains__(self, key: K) -> bool:
+        return key in self._entries
+
     def find(self, key: K) -> V | None:
         """What is kept, if that may be used now."""
         entry = self._lock.read_briefly(self._entries.get, key)

@@ -49,6 +49,18 @@ def test_a_kept_user_is_answered_at_once(api: ApiClient, kept: str) -> None:
     assert {"ETag", "traceparent", "RateLimit", "RateLimit-Policy"} <= reply.headers.keys()
 
 
+def test_a_neighbour_is_answered_at_once(application: Application, api: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though nobody has asked for it before: it came along with another, and says what it says through the chain."""
+    users = [api.user(email=f"{n}@example.com") for n in range(3)]
+    through_the_chain = [api.get(f"/api/users/{user['id']}", Cache_Control="no-cache") for user in users]
+    application.resources.user_cache.drop_all()
+    assert api.get(f"/api/users/{users[0]['id']}").status == 200
+    monkeypatch.setattr(application, "_wsgi", None)
+    for reply in through_the_chain[1:]:
+        at_once = api.get(f"/api/users/{reply.json['id']}")
+        assert (at_once.status, at_once.body, at_once.headers["ETag"]) == (200, reply.body, reply.headers["ETag"])
+
+
 @pytest.mark.parametrize("header", sorted(DECIDING))
 def test_headers_that_decide_go_on(api: ApiClient, kept: str, header: str) -> None:
     """Whatever they say."""

@@ -98,6 +98,13 @@ class Database:
         pause()
         return found
 
+    def find_users(self, ctx: Context, keys: Sequence[tuple[int, int]]) -> Mapping[tuple[int, int], User]:
+        """As the repository: all as of one moment."""
+        pause()
+        found = {key: user for key in keys if (user := self.states[key[1]][-1][1] if key[1] in self.states else None)}
+        pause()
+        return found
+
     def update_user(self, ctx: Context, ledger_id: int, user_id: int, **_: object) -> Written[User] | None:
         """As the repository."""
         pause()
@@ -130,12 +137,15 @@ class Call:
 class CacheMachine(RuleBasedStateMachine):
     """Reads and changes in this worker, changes elsewhere, notifications, and their loss."""
 
+    most = 3  # users that are kept: there is room for the other one, so each lookup brings it along
+
     def __init__(self) -> None:
         super().__init__()
         self.database = Database()
         self.proved_at = -inf
         cache = UserCache(
-            self.database, most=2, lifetime_s=5.0, clock=lambda: self.database.now,
+            self.database, most=self.most, lifetime_s=5.0, clock=lambda: self.database.now,
+            look_up=lambda ctx, key: cache.find_many(ctx, [key]).get(key),
             proved_within=lambda seconds: self.database.now - self.proved_at < seconds,
         )
         self.cache, self.users = cache, Users(self.database, cache)
