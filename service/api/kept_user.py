@@ -84,8 +84,8 @@ class KeptUser:
         limit, taken, fill_ns = self._take_key(principal)
         if not taken:
             return None
-        self._began()
         body = show_once(found)
+        self._began()
         request_id, trace = choose_id(fields.environ), begin_trace(fields.environ, self._sample)
         told = {  # what those who are told of answers ask for
             "REQUEST_METHOD": method, "PATH_INFO": path, "wsgi.url_scheme": fields.environ.get("wsgi.url_scheme", "http"),
