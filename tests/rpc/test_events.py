@@ -94,7 +94,7 @@ def test_it_tells_what_http_tells(rpc: RpcClient, api: ApiClient, accounts: list
     from service.api.representation import show_event
 
     post(rpc, accounts, hold=True, expires_in_s=600, reference="r", metadata={"x": {"y": True}})
-    resources = api._client.application.resources  # the application of both
+    resources = api.application.resources  # of both
     (ledger_id,) = {event.ledger_id for event in read_log(resources, 1)}
     told = {event.id: event for event in events(rpc, after=0)}
     log = read_log(resources, ledger_id)
