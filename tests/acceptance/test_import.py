@@ -72,7 +72,7 @@ def upload(served: Serve, payer_key: str) -> Iterator[Upload]:
     upload.close()
 
 
-def test_an_import_is_whole_and_never_in_memory(served: Serve, payer_key: str, upload: Upload, database_url: str) -> None:
+def test_an_import_is_whole_and_never_in_memory(served: Serve, payer_key: str, database_url: str) -> None:
     """Every line of it, while no worker grows beyond what a short one takes; meanwhile the server answers others."""
     body, client = lines(MANY), HttpClient(served.port, payer_key)
     short = Upload(served, payer_key, name="short")
@@ -80,7 +80,7 @@ def test_an_import_is_whole_and_never_in_memory(served: Serve, payer_key: str, u
     short.end()
     assert short.answer()[0] == 200
     short.close()
-    before = resident_kib(served)
+    before, upload = resident_kib(served), Upload(served, payer_key)
     for at in range(0, len(body), 1 << 16):
         upload.send(body[at : at + (1 << 16)])
         if at % (1 << 20) == 0:
@@ -90,6 +90,7 @@ def test_an_import_is_whole_and_never_in_memory(served: Serve, payer_key: str, u
     assert (status, report["posted"], report["refused"]) == (200, MANY, 0)
     assert posted(database_url) == MANY + MANY // 2
     assert resident_kib(served) - before < len(body) / 3 / 1024
+    upload.close()
     client.close()
 
 

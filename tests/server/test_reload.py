@@ -53,14 +53,14 @@ def test_a_reload_that_does_not_load_keeps_the_old_workers(
 
 def test_a_reload_that_hangs_keeps_the_old_workers(start: Callable[..., Web], load: Callable[..., Load], faults: Path) -> None:
     """After LEDGERD_BOOT_TIMEOUT_S it has failed; a SIGHUP that came meanwhile is done then."""
-    web = start(LEDGERD_BOOT_TIMEOUT_S="8").wait_ready()
+    web = start(LEDGERD_BOOT_TIMEOUT_S="15").wait_ready()
     before = web.wait_workers(2)
     with load(web.port) as clients:
         (faults / "hangs").touch()
         web.signal(signal.SIGHUP)
         wait_until(lambda: web.notify.count("RELOADING") == 1, 30)
         web.signal(signal.SIGHUP)
-        web.wait_log("is not up after 8 s")
+        web.wait_log("is not up after 15 s")
         (faults / "hangs").unlink()
         web.wait_ready(2)
         wait_until(lambda: not set(before) & set(web.workers), 60, lambda: web.log)
