@@ -107,12 +107,14 @@ class RequestLoop(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
                 if not data:
                     return b""
             end = data.find(b"\r\n\r\n") + 4
+            if end <= 4:
+                return data
             head = data[:end]
-            simple = heads.take_apart(head) if end > 4 else None
+            simple = heads.take_apart(head)
             if simple is not None and self._answer_at_once(conn, simple, base, more=len(data) > end):
                 data = data[end:]
                 continue
-            plain = heads.read(head, base, simple) if end > 4 else None
+            plain = heads.read(head, base, simple)
             if plain is None:
                 return data
             body, data = data[end : end + plain.length], data[end + plain.length :]
